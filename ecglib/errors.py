@@ -1,0 +1,33 @@
+"""Errors that a user can mend: they name the argument, what came, what was expected and the remedy."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class InputError(ValueError):
+    """What the user gave cannot be used; the message says what to change."""
+
+
+def choose(argument: str, value: object, choices: Iterable[str]) -> str:
+    """Return `value` if it is one of `choices`.
+
+    Parameters
+    ----------
+    argument : str
+        Name of the argument, for the message.
+    value : object
+        What came.
+    choices : iterable of str
+        What is known.
+
+    Raises
+    ------
+    InputError
+        If `value` is none of `choices`; the message names the nearest of them.
+    """
+    known = list(choices)
+    if isinstance(value, str) and value in known:
+        return value
+    near = get_close_matches(str(value), known, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(near)}? " if near else ""
+    raise InputError(f"{argument}={value!r} is not known: {hint}choose one of {', '.join(known)}")

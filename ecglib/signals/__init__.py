@@ -1,0 +1,23 @@
+"""What an ECG is: leads, statements, cohorts, readers, virtual patients. Knows nothing of the floors above."""
+
+from ecglib.signals.cohort import TEST_FOLD, TRAIN_FOLDS, VALIDATION_FOLD, Cohort, assign_folds, check_disjoint
+from ecglib.signals.leads import LEADS_8, LEADS_12, canonical_lead, einthoven_residual, to_eight_leads, to_twelve_leads
+from ecglib.signals.statements import STATEMENTS, in_group, superclasses
+
+__all__ = [
+    "LEADS_8",
+    "LEADS_12",
+    "STATEMENTS",
+    "TEST_FOLD",
+    "TRAIN_FOLDS",
+    "VALIDATION_FOLD",
+    "Cohort",
+    "assign_folds",
+    "canonical_lead",
+    "check_disjoint",
+    "einthoven_residual",
+    "in_group",
+    "superclasses",
+    "to_eight_leads",
+    "to_twelve_leads",
+]

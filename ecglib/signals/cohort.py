@@ -1,0 +1,326 @@
+"""Cohort: ECG signals and the table that describes them; validated, split by patient, saved, memory-mapped."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ecglib.errors import InputError
+from ecglib.runs import atomic_folder, read_manifest, sha256_of, write_manifest
+from ecglib.signals.leads import LEADS_12, canonical_lead
+from ecglib.signals.statements import STATEMENTS, superclasses
+
+COLUMNS = ("ecg_id", "patient_id", "age", "sex", "height", "weight", "heart_rate", "scp_codes", "strat_fold")
+TRAIN_FOLDS, VALIDATION_FOLD, TEST_FOLD = tuple(range(1, 9)), 9, 10
+LARGEST_MV = 32.767  # int16 microvolts
+ROWS_AT_ONCE = 512
+
+
+class Microvolts:
+    """Signals kept as int16 µV (usually memory-mapped), read as float32 mV.
+
+    Indexed like an array of shape (n_records, n_leads, n_times); only the rows asked for are read.
+    """
+
+    dtype, ndim = np.dtype(np.float32), 3
+
+    def __init__(self, counts: np.ndarray, rows: np.ndarray | None = None) -> None:
+        self.counts = counts
+        self.rows = np.arange(len(counts)) if rows is None else np.asarray(rows)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(n_records, n_leads, n_times)."""
+        return (len(self.rows), *self.counts.shape[1:])
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        first, *rest = key if isinstance(key, tuple) else (key,)
+        rows = self.rows[first]
+        block = self.counts[rows]
+        if rest:
+            block = block[tuple(rest)] if np.ndim(rows) == 0 else block[(slice(None), *rest)]
+        return np.asarray(block, dtype=np.float32) * np.float32(1e-3)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return self[:] if dtype is None else self[:].astype(dtype)
+
+    def take(self, rows: np.ndarray) -> Microvolts:
+        """Return the same memory, other rows."""
+        return Microvolts(self.counts, self.rows[rows])
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """ECG records of one sampling rate, length and lead order, with PTB-XL's columns.
+
+    Parameters
+    ----------
+    x : float32 (n_records, n_leads, n_times)
+        Signals in mV; an array, or `Microvolts` over a memory-mapped file.
+    fs : int
+        Sampling rate in Hz.
+    leads : tuple of str
+        Lead names in the usual spelling.
+    table : DataFrame, one row a record
+        ``ecg_id`` (int, unique), ``patient_id``, ``age`` in years, ``sex`` (0 male, 1 female), ``height`` in cm,
+        ``weight`` in kg, ``heart_rate`` in beats/min, ``scp_codes`` (dict: statement → likelihood 0–100, where 0
+        means "present, confidence unknown"), ``strat_fold`` (1–10). Unknown values are NaN. Other columns are kept.
+    waves : DataFrame or None, one row a beat
+        What is known of the truth: ``ecg_id`` and times in s from the record's start: ``p_on``, ``p_peak``,
+        ``p_off``, ``qrs_on``, ``r``, ``qrs_off``, ``t_peak``, ``t_off``; NaN where a wave is absent.
+    source : str
+        Where the records come from.
+    notes : dict
+        JSON values kept with the cohort, for example records left out, by reason.
+
+    Raises
+    ------
+    InputError
+        If shapes, leads, values or columns are not as described; the message names the column and the records.
+    """
+
+    x: np.ndarray | Microvolts
+    fs: int
+    leads: tuple[str, ...]
+    table: pd.DataFrame
+    waves: pd.DataFrame | None = None
+    source: str = "unnamed"
+    notes: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_signals(self.x, self.fs, self.leads)
+        if len(self.table) != len(self.x):
+            raise InputError(f"table has {len(self.table)} rows for {len(self.x)} records in x")
+        object.__setattr__(self, "leads", tuple(canonical_lead(name) for name in self.leads))
+        object.__setattr__(self, "table", check_table(self.table))
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __repr__(self) -> str:
+        seconds = self.x.shape[2] / self.fs
+        patients = self.table["patient_id"].nunique()
+        return (f"Cohort({self.source}: {len(self)} records of {patients} patients, {len(self.leads)} leads, "
+                f"{seconds:g} s at {self.fs} Hz)")  # fmt: skip
+
+    def select(self, rows: Sequence[int] | np.ndarray | pd.Series) -> Cohort:
+        """Return the records at `rows`: positions, or a boolean mask over all records.
+
+        Raises
+        ------
+        InputError
+            If a mask has another length, or a record is named twice (ecg_id must stay unique).
+        """
+        rows = np.asarray(rows)
+        if rows.dtype == bool:
+            if len(rows) != len(self):
+                raise InputError(f"rows is a mask of length {len(rows)}; expected {len(self)}, one per record")
+            rows = np.flatnonzero(rows)
+        rows = rows.astype(np.int64)
+        table = self.table.iloc[rows].reset_index(drop=True)
+        x = self.x.take(rows) if isinstance(self.x, Microvolts) else self.x[rows]
+        waves = None if self.waves is None else self.waves[self.waves["ecg_id"].isin(table["ecg_id"])]
+        return replace(self, x=x, table=table, waves=waves)
+
+    def folds(self, *numbers: int) -> Cohort:
+        """Return the records whose ``strat_fold`` is one of `numbers` (1–8 train, 9 validation, 10 test)."""
+        return self.select(self.table["strat_fold"].isin(numbers))
+
+    def split(self) -> tuple[Cohort, Cohort, Cohort]:
+        """Return (train, validation, test): folds 1–8, 9 and 10, proven to share no patient.
+
+        Raises
+        ------
+        InputError
+            If a patient has records in more than one of the three parts.
+        """
+        parts = self.folds(*TRAIN_FOLDS), self.folds(VALIDATION_FOLD), self.folds(TEST_FOLD)
+        check_disjoint(*parts)
+        return parts
+
+    def has(self, statement: str) -> np.ndarray:
+        """Return a boolean (n_records,) array: which records carry the SCP statement `statement`."""
+        if statement not in STATEMENTS.index:
+            raise InputError(f"statement {statement!r} is not one of the 71 SCP statements of PTB-XL")
+        return self.table["scp_codes"].map(lambda codes: statement in codes).to_numpy(bool)
+
+    def save(self, folder: Path | str, **provenance: Any) -> None:
+        """Write the cohort: ``signals.npy`` (int16 µV), ``table.csv``, ``waves.csv`` and, last, the manifest.
+
+        Parameters
+        ----------
+        folder : path
+            Replaced as a whole; an interrupted save changes nothing.
+        **provenance
+            JSON values for the manifest.
+
+        Raises
+        ------
+        InputError
+            If a value exceeds ±32.767 mV.
+        """
+        with atomic_folder(folder) as temporary:
+            _save_signals(self.x, temporary / "signals.npy")
+            table = self.table.assign(scp_codes=self.table["scp_codes"].map(lambda c: json.dumps(c, sort_keys=True)))
+            table.to_csv(temporary / "table.csv", index=False)
+            if self.waves is not None:
+                self.waves.to_csv(temporary / "waves.csv", index=False, float_format="%.4f")
+            files = {path.name: sha256_of(path) for path in sorted(temporary.iterdir())}
+            write_manifest(temporary, "cohort", fs=self.fs, leads=list(self.leads), source=self.source,
+                           notes=self.notes, n_records=len(self), sha256=files, **provenance)  # fmt: skip
+
+    @staticmethod
+    def load(folder: Path | str) -> Cohort:
+        """Open a saved cohort; signals stay on disk until they are read.
+
+        Raises
+        ------
+        InputError
+            If the folder was not written whole, or does not fit its manifest.
+        """
+        folder = Path(folder)
+        manifest = read_manifest(folder, "cohort")
+        table = pd.read_csv(folder / "table.csv")
+        table["scp_codes"] = table["scp_codes"].map(json.loads)
+        waves = pd.read_csv(folder / "waves.csv") if (folder / "waves.csv").exists() else None
+        counts = np.load(folder / "signals.npy", mmap_mode="r", allow_pickle=False)
+        if len(counts) != manifest["n_records"] or counts.dtype != np.int16:
+            raise InputError(f"{folder / 'signals.npy'} does not fit its manifest; delete the folder and make it again")
+        return Cohort(Microvolts(counts), manifest["fs"], tuple(manifest["leads"]), table, waves,
+                      manifest["source"], manifest["notes"])  # fmt: skip
+
+
+def _save_signals(x: np.ndarray | Microvolts, path: Path) -> None:
+    counts = np.lib.format.open_memmap(path, mode="w+", dtype=np.int16, shape=x.shape)
+    for start in range(0, len(x), ROWS_AT_ONCE):
+        block = np.asarray(x[start : start + ROWS_AT_ONCE])
+        largest = float(np.abs(block).max(initial=0))
+        if largest > LARGEST_MV:
+            raise InputError(f"x reaches {largest:.1f} mV; int16 microvolts hold ±{LARGEST_MV} mV: is x in millivolts?")
+        counts[start : start + len(block)] = np.rint(block * 1000).astype(np.int16)
+    counts.flush()
+
+
+def check_signals(x: np.ndarray | Microvolts, fs: int, leads: Sequence[str]) -> None:
+    """Raise `InputError` unless x is a finite float32 (n_records, n_leads, n_times) array that fits fs and leads."""
+    if x.ndim != 3:
+        raise InputError(f"x has shape {tuple(x.shape)}; expected (n_records, n_leads, n_times)")
+    if isinstance(fs, bool) or not isinstance(fs, int | np.integer) or fs <= 0:
+        raise InputError(f"fs={fs!r}; expected a positive whole number of Hz")
+    names = [canonical_lead(name) for name in leads]
+    if len(set(names)) != len(names) or len(names) != x.shape[1]:
+        raise InputError(f"leads={list(leads)} for {x.shape[1]} leads in x; expected as many names, each once")
+    if isinstance(x, Microvolts):
+        return  # int16 is finite, and was checked when it was saved
+    if x.dtype != np.float32:
+        raise InputError(f"x is of dtype {x.dtype}; expected float32, in mV")
+    bad = np.flatnonzero(~np.isfinite(x).all(axis=(1, 2)))
+    if len(bad):
+        raise InputError(f"x holds NaN or inf in {len(bad)} of {len(x)} records, first at position {bad[0]}")
+
+
+def check_table(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table with every column of `COLUMNS`, in standard types; unknown values are NaN.
+
+    Raises
+    ------
+    InputError
+        If ``ecg_id`` is absent or not unique, or a value is impossible; the message names column and records.
+    """
+    table = table.reset_index(drop=True).copy()
+    absent = [name for name in ("ecg_id", "scp_codes") if name not in table]
+    if absent:
+        raise InputError(f"table has no column {', '.join(absent)}; it has {', '.join(map(str, table.columns))}")
+    table["ecg_id"] = _numbers(table, "ecg_id").astype(np.int64)
+    _refuse(table, table["ecg_id"].duplicated(), "ecg_id", "each id once")
+    if "patient_id" not in table:
+        table["patient_id"] = table["ecg_id"]
+    for name, (low, high) in {"age": (0, 120), "height": (20, 250), "weight": (1, 400), "heart_rate": (5, 400)}.items():
+        table[name] = _numbers(table, name)
+        _refuse(table, ~(table[name].isna() | table[name].between(low, high)), name, f"{low} to {high}, or NaN")
+    table["sex"] = _numbers(table, "sex")
+    _refuse(table, ~(table["sex"].isna() | table["sex"].isin((0, 1))), "sex", "0 (male), 1 (female) or NaN")
+    table["strat_fold"] = _numbers(table, "strat_fold", missing=1).astype(np.int64)
+    _refuse(table, ~table["strat_fold"].between(1, 10), "strat_fold", "1 to 10")
+    known = set(STATEMENTS.index)
+    right = table["scp_codes"].map(lambda codes: isinstance(codes, dict) and set(codes) <= known
+                                   and all(0 <= value <= 100 for value in codes.values()))  # fmt: skip
+    _refuse(table, ~right.astype(bool), "scp_codes", "a dict of SCP statements of PTB-XL to likelihoods 0 to 100")
+    order = [*COLUMNS, *(name for name in table.columns if name not in COLUMNS)]
+    return table[order]
+
+
+def _numbers(table: pd.DataFrame, name: str, missing: float = np.nan) -> pd.Series:
+    if name not in table:
+        return pd.Series(missing, index=table.index, dtype=np.float64)
+    numbers = pd.to_numeric(table[name], errors="coerce").astype(np.float64)
+    _refuse(table, numbers.isna() & table[name].notna(), name, "numbers")
+    if name in ("ecg_id", "strat_fold"):
+        _refuse(table, ~(numbers % 1 == 0), name, "whole numbers")
+    return numbers
+
+
+def _refuse(table: pd.DataFrame, wrong: pd.Series, name: str, expected: str) -> None:
+    if wrong.any():
+        first = table[wrong].iloc[0]
+        raise InputError(f"column {name} is wrong in {int(wrong.sum())} of {len(table)} rows, first {first[name]!r} "
+                         f"at ecg_id {first.get('ecg_id')}; expected {expected}")  # fmt: skip
+
+
+def check_disjoint(*parts: Cohort) -> None:
+    """Raise `InputError` if two of the cohorts share a patient."""
+    for k, first in enumerate(parts):
+        for second in parts[k + 1 :]:
+            shared = set(first.table["patient_id"]) & set(second.table["patient_id"])
+            if shared:
+                raise InputError(f"{len(shared)} patients are in two folds, first patient_id {min(shared)}; "
+                                 "give all records of a patient the same strat_fold")  # fmt: skip
+
+
+def assign_folds(table: pd.DataFrame, seed: int) -> np.ndarray:
+    """Return folds 1–10: patients kept together, superclasses spread evenly.
+
+    Parameters
+    ----------
+    table : DataFrame
+        With ``patient_id`` and ``scp_codes``; at least ten patients.
+    seed : int
+        Seed of the shuffle.
+
+    Returns
+    -------
+    int64 (n_records,)
+
+    Raises
+    ------
+    InputError
+        If there are fewer than ten patients.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    if table["patient_id"].nunique() < 10:
+        raise InputError(f"table has {table['patient_id'].nunique()} patients; ten folds need at least ten")
+    stratum = table["scp_codes"].map(lambda codes: "+".join(sorted(superclasses(codes))) or "none")
+    common = stratum.map(stratum.value_counts()) >= 10
+    stratum = stratum.where(common, "rare")
+    if stratum.value_counts().min() < 10:
+        stratum[:] = "all"
+    splits = StratifiedGroupKFold(10, shuffle=True, random_state=seed).split(table, stratum, table["patient_id"])
+    folds = np.zeros(len(table), dtype=np.int64)
+    for number, (_, rows) in enumerate(splits, start=1):
+        folds[rows] = number
+    return folds
+
+
+def is_twelve_lead(cohort: Cohort) -> bool:
+    """Tell whether the cohort has the twelve standard leads in the standard order."""
+    return cohort.leads == LEADS_12
