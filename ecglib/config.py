@@ -35,13 +35,14 @@ class DiffusionConfig:
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """SSSD: residual channels H, blocks, state size N, time steps folded into channels, self-conditioning."""
+    """SSSD: residual channels H, blocks, state size N, samples folded into channels, self-conditioning, beat clock."""
 
     channels: int = 64
     blocks: int = 6
     state: int = 64
     patch: int = 4
     self_conditioning: bool = True
+    clock: bool = True
 
 
 @dataclass(frozen=True)
@@ -213,6 +214,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "network.blocks": 36,
         "network.patch": 1,
         "network.self_conditioning": False,
+        "network.clock": False,
         "mel.weight": 0.0,
         "conditions.groups": ("statements",),
         "conditions.width": 128,
@@ -266,7 +268,7 @@ _WORDS: dict[str, tuple[str, ...]] = {
     "diffusion.schedule": ("linear", "cosine"),
     "diffusion.target": ("eps", "v", "x0"),
     "mel.weighting": ("none", "alpha_bar"),
-    "sampling.sampler": ("ddpm", "ddim"),
+    "sampling.sampler": ("ddpm", "ddim", "dpmpp"),
 }
 
 
@@ -310,6 +312,11 @@ def _check_values(config: Config) -> None:
         choose(key, flat[key], words)
     if len(config.mel.windows) != len(config.mel.n_mels):
         raise InputError(f"mel.windows={config.mel.windows} and mel.n_mels={config.mel.n_mels} differ in length")
+    if config.network.clock and "rate" not in config.conditions.groups:
+        raise InputError(
+            f"network.clock=True ticks at the heart rate, but conditions.groups={config.conditions.groups} has no "
+            "'rate'; add it, or set network.clock=False"
+        )
     if config.diffusion.target != "x0" and config.network.patch > 1:
         raise InputError(
             f"diffusion.target={config.diffusion.target!r} with network.patch={config.network.patch}: eps and v must "

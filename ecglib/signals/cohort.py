@@ -166,8 +166,9 @@ class Cohort:
         Raises
         ------
         InputError
-            If a value exceeds ±32.767 mV.
+            If a value exceeds ±32.767 mV, or `folder` holds something other than a cohort.
         """
+        check_replaceable(folder, "cohort")
         with atomic_folder(folder) as temporary:
             _save_signals(self.x, temporary / "signals.npy")
             table = self.table.assign(scp_codes=self.table["scp_codes"].map(lambda c: json.dumps(c, sort_keys=True)))
@@ -197,6 +198,20 @@ class Cohort:
             raise InputError(f"{folder / 'signals.npy'} does not fit its manifest; delete the folder and make it again")
         return Cohort(Microvolts(counts), manifest["fs"], tuple(manifest["leads"]), table, waves,
                       manifest["source"], manifest["notes"])  # fmt: skip
+
+
+def check_replaceable(folder: Path | str, kind: str) -> None:
+    """Raise `InputError` unless `folder` is absent, empty, or holds what an earlier step of this kind wrote."""
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file; expected a folder, or nothing yet")
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return
+    try:
+        read_manifest(folder, kind)
+    except InputError:
+        raise InputError(f"{folder} holds something other than a {kind}, and would be replaced as a whole; "
+                         "choose a new folder") from None  # fmt: skip
 
 
 def _save_signals(x: np.ndarray | Microvolts, path: Path) -> None:
@@ -244,6 +259,7 @@ def check_table(table: pd.DataFrame) -> pd.DataFrame:
     _refuse(table, table["ecg_id"].duplicated(), "ecg_id", "each id once")
     if "patient_id" not in table:
         table["patient_id"] = table["ecg_id"]
+    _refuse(table, table["patient_id"].isna(), "patient_id", "an id for each record")
     for name, (low, high) in {"age": (0, 120), "height": (20, 250), "weight": (1, 400), "heart_rate": (5, 400)}.items():
         table[name] = _numbers(table, name)
         _refuse(table, ~(table[name].isna() | table[name].between(low, high)), name, f"{low} to {high}, or NaN")
@@ -251,12 +267,17 @@ def check_table(table: pd.DataFrame) -> pd.DataFrame:
     _refuse(table, ~(table["sex"].isna() | table["sex"].isin((0, 1))), "sex", "0 (male), 1 (female) or NaN")
     table["strat_fold"] = _numbers(table, "strat_fold", missing=1).astype(np.int64)
     _refuse(table, ~table["strat_fold"].between(1, 10), "strat_fold", "1 to 10")
-    known = set(STATEMENTS.index)
-    right = table["scp_codes"].map(lambda codes: isinstance(codes, dict) and set(codes) <= known
-                                   and all(0 <= value <= 100 for value in codes.values()))  # fmt: skip
-    _refuse(table, ~right.astype(bool), "scp_codes", "a dict of SCP statements of PTB-XL to likelihoods 0 to 100")
+    _refuse(table, ~table["scp_codes"].map(_is_codes).astype(bool), "scp_codes",
+            "a dict of SCP statements of PTB-XL to likelihoods 0 to 100")  # fmt: skip
+    table["scp_codes"] = [{name: float(value) for name, value in codes.items()} for codes in table["scp_codes"]]
     order = [*COLUMNS, *(name for name in table.columns if name not in COLUMNS)]
     return table[order]
+
+
+def _is_codes(codes: object) -> bool:
+    if not isinstance(codes, dict) or not all(isinstance(name, str) and name in STATEMENTS.index for name in codes):
+        return False
+    return all(isinstance(value, int | float | np.number) and 0 <= value <= 100 for value in codes.values())
 
 
 def _numbers(table: pd.DataFrame, name: str, missing: float = np.nan) -> pd.Series:

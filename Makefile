@@ -1,0 +1,102 @@
+# ecglib: `make help` lists what there is. Everything made goes to work/ and book/_build; nothing needs activating.
+
+PRESET ?= quick
+COHORT ?= virtual
+DATA   ?=
+SEED   ?= 0
+PYTHON ?= python3
+export PRESET COHORT DATA SEED
+
+PY        := .venv/bin/python
+INSTALLED := .venv/.installed
+# BLAS and torch threads: fixed, so that the same machine gives the same bits
+export PYTHONHASHSEED := 0
+
+.DEFAULT_GOAL := help
+.PHONY: help setup book cohort test lint format lab bench clean distclean FORCE
+.DELETE_ON_ERROR:
+
+help: ## show this help
+	@echo "make <target> [PRESET=smoke|quick|small|paper] [COHORT=virtual|ludb|ptb-xl] [DATA=folder] [SEED=0]"
+	@echo
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@echo
+	@echo "  PRESET   smoke: every step once, in minutes, to see that all runs. quick: the default, 2 cores, about 20 min."
+	@echo "           small: about an hour. paper: the published size, wants a GPU."
+	@echo "  COHORT   virtual needs no data. ludb and ptb-xl read the records below DATA, which may hold blanks."
+	@echo "  SEED     seed of everything random."
+
+setup: $(INSTALLED) ## make .venv and install ecglib with everything the book and tests need
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -m ecglib check
+	@test -x $(PY) || $(PYTHON) -m venv .venv || { echo "error: $(PYTHON) -m venv failed; on Debian: apt install python3-venv" >&2; exit 2; }
+	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[book,test,lint]'
+	@touch $@
+
+# PRESET, COHORT, DATA and SEED are checked first, by the system's Python, before anything is installed or made.
+# Only then are they part of file names, in the second half of this file.
+book cohort: ## execute the notebooks and render the book; prints the path of its first page last
+	@$(PYTHON) -m ecglib check
+	@$(MAKE) --no-print-directory CHECKED=1 $@-checked
+
+test: $(INSTALLED) ## run the test suite
+	$(PY) -m pytest
+
+lint: $(INSTALLED) ## check style and types
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+
+format: $(INSTALLED) ## mend what the linter can mend
+	$(PY) -m ruff check --fix .
+
+lab: $(INSTALLED) cohort ## open the notebooks in JupyterLab
+	$(PY) -m jupyter lab --notebook-dir=. notebooks/00_map.ipynb
+
+bench: $(INSTALLED) ## measure speed and memory, as ratios within one run
+	$(PY) -m tests.bench
+
+clean: ## remove the rendered book and executed chapters; cohorts, runs and .venv stay
+	rm -rf book/_build book/chapters work/*/chapters
+
+distclean: clean ## remove everything that was made, .venv too
+	rm -rf work .venv book/_static/mathjax
+
+FORCE:
+
+ifdef CHECKED
+STUDY    := work/$(COHORT)-$(PRESET)-s$(SEED)
+SOURCES  := $(shell find ecglib -name '*.py' -o -name '*.csv')
+CHAPTERS := $(patsubst notebooks/%,$(STUDY)/chapters/%,$(wildcard notebooks/[0-9][0-9]_*.ipynb))
+PAGES    := $(wildcard book/*.md book/*.yml book/*.bib book/_static/* book/results/*)
+HTML     := book/_build/html/index.html
+
+.PHONY: book-checked cohort-checked
+cohort-checked: $(STUDY)/cohort/manifest.json
+book-checked: $(HTML)
+	@echo "$(HTML)"
+
+# Rewritten only where its text changes: another DATA folder makes a new cohort, the same one does not.
+$(STUDY)/request: FORCE
+	@mkdir -p $(@D) && printf '%s\n' "$$DATA" | cmp -s - $@ || printf '%s\n' "$$DATA" > $@
+
+$(STUDY)/cohort/manifest.json: $(STUDY)/request ecglib/config.py $(filter ecglib/signals/%,$(SOURCES)) | $(INSTALLED)
+	$(PY) -m ecglib prepare
+
+$(STUDY)/chapters/%.ipynb: notebooks/%.ipynb $(STUDY)/cohort/manifest.json $(SOURCES) | $(INSTALLED)
+	@$(PY) -m ecglib execute $< $@ -p cohort $(COHORT) -p preset $(PRESET) -p seed $(SEED)
+
+# which chapter reads what another one made
+$(STUDY)/chapters/08_sample.ipynb: $(STUDY)/chapters/07_train.ipynb
+$(STUDY)/chapters/10_fidelity.ipynb: $(STUDY)/chapters/08_sample.ipynb
+
+# the book shows one study at a time
+book/chapters/.study: FORCE
+	@mkdir -p $(@D) && echo $(STUDY) | cmp -s - $@ || echo $(STUDY) > $@
+
+$(HTML): $(CHAPTERS) $(PAGES) book/chapters/.study | $(INSTALLED)
+	@$(PY) -c 'from ecglib.book import vendor_mathjax; vendor_mathjax()'
+	@echo "rendering the book"
+	@$(PY) -m ecglib render >/dev/null
+	@touch $@
+endif

@@ -1,0 +1,115 @@
+"""Thin commands, for Make and for the shell: ``python -m ecglib <command> --help``."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from ecglib.errors import InputError
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m ecglib", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    def command(name: str, text: str) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=text, description=text)
+
+    for name, text in {
+        "check": "check COHORT, PRESET, DATA and SEED, before anything is installed",
+        "prepare": "read or make the cohort of a study",
+        "train": "train the generator of a study (resumes)",
+        "render": "render the executed chapters of a study as a Jupyter Book",
+    }.items():
+        sub = command(name, text)
+        sub.add_argument("--cohort", default=os.environ.get("COHORT") or "virtual")
+        sub.add_argument("--preset", default=os.environ.get("PRESET") or "quick")
+        sub.add_argument("--seed", default=os.environ.get("SEED") or "0")
+        if name in ("check", "prepare"):
+            sub.add_argument("--data", default=os.environ.get("DATA", ""), help="folder of the real records")
+    run = command("execute", "execute one notebook with papermill")
+    run.add_argument("notebook", type=Path)
+    run.add_argument("output", type=Path)
+    run.add_argument("-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
+    sample = command("sample", "draw synthetic ECGs for the patients of a table, from a trained run")
+    sample.add_argument("run", type=Path)
+    sample.add_argument("table", type=Path, help="CSV with ecg_id, scp_codes and, where known, age, sex, …")
+    sample.add_argument("output", type=Path, help="folder to write in PTB-XL's layout")
+    sample.add_argument("--seed", type=int, default=0)
+    return parser
+
+
+def _check(args: argparse.Namespace) -> None:
+    from ecglib import preflight
+
+    preflight.check(args.preset, args.cohort, args.data, args.seed)
+
+
+def _study(args: argparse.Namespace):
+    from ecglib.study import Study
+
+    if not str(args.seed).isdecimal():
+        raise InputError(f"SEED={args.seed!r} is not a whole number; expected 0, 1, 2, …")
+    return Study(args.cohort, args.preset, int(args.seed))
+
+
+def _prepare(args: argparse.Namespace) -> None:
+    from ecglib.signals import load_cohort
+
+    _check(args)
+    study = _study(args)
+    config = study.config
+    n = config.cohort.n if args.cohort == "virtual" else None
+    cohort = load_cohort(args.cohort, root=args.data or None, n=n, seed=study.seed, fs=config.cohort.fs,
+                         seconds=config.cohort.seconds)  # fmt: skip
+    cohort.save(study.folder / "cohort", study=study.folder.name)
+    print(f"prepared {cohort} in {study.folder / 'cohort'}")
+    for reason, names in cohort.notes.get("left_out", {}).items():
+        print(f"  left out {len(names)}: {reason}")
+
+
+def _train(args: argparse.Namespace) -> None:
+    from ecglib.diffusion import train
+
+    study = _study(args)
+    print(train(study.config, study.open_cohort(), study.run_folder()))
+
+
+def _render(args: argparse.Namespace) -> None:
+    from ecglib import book
+
+    print(book.render(_study(args)))
+
+
+def _execute(args: argparse.Namespace) -> None:
+    from ecglib import book
+
+    book.execute(args.notebook, args.output, dict(args.parameter))
+
+
+def _sample(args: argparse.Namespace) -> None:
+    from ecglib.diffusion import Generator
+    from ecglib.signals import save_ptbxl_layout
+    from ecglib.signals.readers.ptbxl import read_table
+
+    samples = Generator.load(args.run).sample(read_table(args.table), seed=args.seed, progress=True)
+    save_ptbxl_layout(samples, args.output)
+    print(f"wrote {samples} to {args.output}")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; what the user can mend ends in one line and exit status 2."""
+    args = _parser().parse_args(argv)
+    try:
+        globals()[f"_{args.command}"](args)
+    except (InputError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped; what was finished is kept, and the same command goes on from there", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,181 @@
+"""From notebooks to a book: execute one notebook with papermill, render the executed ones with Jupyter Book."""
+
+import ast
+import json
+import logging
+import shutil
+import subprocess
+import sys
+import tarfile
+import time
+from pathlib import Path
+from typing import Any
+
+from ecglib.errors import InputError, choose
+from ecglib.runs import atomic_file, inside, write_text
+from ecglib.study import ROOT, Study, work_folder
+
+BOOK = ROOT / "book"
+MATHJAX = BOOK / "_static" / "mathjax"
+MATHJAX_PARTS = ("tex-mml-chtml.js", "output/chtml/fonts/woff-v2")
+
+
+def execute(notebook: Path, output: Path, parameters: dict[str, str]) -> None:
+    """Execute a notebook with papermill; `output` appears only if every cell ran.
+
+    Parameters
+    ----------
+    notebook : path
+        With one cell tagged ``parameters``.
+    output : path
+        Where the executed notebook goes. After a failure the notebook with its error is beside it, as
+        ``<name>.failed.ipynb``.
+    parameters : dict of str to str
+        Values as JSON scalars, or plain text for text.
+
+    Raises
+    ------
+    InputError
+        If a parameter is unknown to the notebook, of another type than its default, or a path that leads out of
+        ``work/``; or if a cell fails: the message is the cell's error.
+    """
+    try:
+        import papermill
+    except ImportError as error:
+        raise InputError(f"{error.name} is not installed; install the extra: pip install -e '.[book]'") from None
+    if not notebook.is_file():
+        raise InputError(f"notebook={notebook} does not exist")
+    values = checked_parameters(papermill.inspect_notebook(str(notebook)), parameters, notebook.name)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("papermill").setLevel(logging.WARNING)
+    failed = output.with_suffix(".failed.ipynb")
+    started = time.monotonic()
+    print(f"{notebook.stem}: executing", flush=True)
+    with atomic_file(output) as temporary:
+        try:
+            papermill.execute_notebook(str(notebook), str(temporary), parameters=values, cwd=str(ROOT),
+                                       progress_bar=False, kernel_name="python3")  # fmt: skip
+        except papermill.PapermillExecutionError as error:
+            shutil.copy(temporary, failed)
+            raise InputError(f"{notebook.name}: cell {error.exec_count} failed: {error.ename}: {error.evalue} "
+                             f"(the notebook with its error: {failed})") from None  # fmt: skip
+        _forget_temporary_name(temporary, output)
+    failed.unlink(missing_ok=True)
+    print(f"{notebook.stem}: done in {time.monotonic() - started:.0f} s", flush=True)
+
+
+def checked_parameters(known: dict[str, dict[str, Any]], given: dict[str, str], name: str) -> dict[str, Any]:
+    """Return the values to inject, each of the type of the notebook's default.
+
+    Parameters
+    ----------
+    known : dict
+        What ``papermill.inspect_notebook`` found.
+    given : dict of str to str
+    name : str
+        The notebook's name, for messages.
+
+    Raises
+    ------
+    InputError
+    """
+    values: dict[str, Any] = {}
+    for key, text in given.items():
+        choose(f"parameter of {name}", key, known)
+        default = ast.literal_eval(known[key]["default"])
+        values[key] = _like(key, text, default)
+        if isinstance(default, str) and any(mark in text for mark in ("/", "\\", "..", "\0")):
+            inside(work_folder(), text, f"parameter {key}")
+    return values
+
+
+def _like(key: str, text: str, default: Any) -> Any:
+    if isinstance(default, str):
+        return text
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = text
+    if isinstance(default, float) and type(value) is int:
+        value = float(value)
+    if type(value) is not type(default):
+        raise InputError(f"parameter {key}={text!r} is of type {type(value).__name__}; "
+                         f"expected {type(default).__name__}, as in {key} = {default!r}")  # fmt: skip
+    return value
+
+
+def _forget_temporary_name(path: Path, output: Path) -> None:
+    tree = json.loads(path.read_text(encoding="utf-8"))
+    tree["metadata"].setdefault("papermill", {})["output_path"] = output.name
+    path.write_text(json.dumps(tree, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def render(study: Study) -> Path:
+    """Render the study's chapters and the book's prose to HTML, warnings being errors.
+
+    Returns
+    -------
+    Path
+        ``book/_build/html/index.html``.
+
+    Raises
+    ------
+    InputError
+        If Jupyter Book is not installed, or finds something to warn of.
+    """
+    _copy_chapters(study)
+    config = study.folder / "_config.yml"
+    write_text(config, (BOOK / "_config.yml").read_text(encoding="utf-8") + _mathjax_setting())
+    command = [sys.executable, "-m", "jupyter_book", "build", str(BOOK), "-W", "-q", "--keep-going",
+               "--config", str(config), "--toc", str(BOOK / "_toc.yml")]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    log = done.stdout + done.stderr
+    write_text(study.folder / "render.log", log)
+    if done.returncode:
+        missing = "No module named jupyter_book" in log
+        remedy = "install the extra: pip install -e '.[book]'" if missing else f"see {study.folder / 'render.log'}"
+        warnings = [line for line in log.splitlines() if "WARNING" in line or "ERROR" in line or "rror:" in line]
+        raise InputError("\n  ".join([f"jupyter-book failed; {remedy}", *warnings[:10]]))
+    return (BOOK / "_build" / "html" / "index.html").relative_to(ROOT)
+
+
+def _copy_chapters(study: Study) -> None:
+    """Bring the study's executed notebooks to ``book/chapters``; a file that is the same there is left alone."""
+    target = BOOK / "chapters"
+    target.mkdir(exist_ok=True)
+    chapters = {path.name: path for path in (study.folder / "chapters").glob("[0-9]*.ipynb") if ".failed" not in path.name}
+    for old in target.glob("*.ipynb"):
+        if old.name not in chapters:
+            old.unlink()
+    for name, path in chapters.items():
+        if not (target / name).exists() or (target / name).read_bytes() != path.read_bytes():
+            shutil.copy(path, target / name)
+
+
+def _mathjax_setting() -> str:
+    if not (MATHJAX / MATHJAX_PARTS[0]).exists():
+        return ""
+    return f"\n    mathjax_path: mathjax/{MATHJAX_PARTS[0]}\n"
+
+
+def vendor_mathjax() -> None:
+    """Bring MathJax from npm to ``book/_static`` so that equations show offline; without npm, say so and go on."""
+    if (MATHJAX / MATHJAX_PARTS[0]).exists():
+        return
+    cache = work_folder() / "npm"
+    cache.mkdir(parents=True, exist_ok=True)
+    try:
+        done = subprocess.run(["npm", "pack", "mathjax@3", "--silent"], cwd=cache, capture_output=True, text=True, timeout=180)
+        if done.returncode:
+            raise OSError(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "npm pack failed")
+        archive = cache / done.stdout.strip().splitlines()[-1]
+    except (OSError, subprocess.TimeoutExpired) as error:
+        print(f"MathJax not bundled ({error}): equations in the book need the internet (the CDN)", file=sys.stderr)
+        return
+    with tarfile.open(archive) as tar:
+        tar.extractall(cache, filter="data")
+    for part in MATHJAX_PARTS:
+        source, target = cache / "package" / "es5" / part, MATHJAX / part
+        target.parent.mkdir(parents=True, exist_ok=True)
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, target)
+    shutil.rmtree(cache)

@@ -1,0 +1,186 @@
+r"""SSSD: a stack of gated residual blocks with two state space layers each.
+
+The network maps a noised signal, a step and conditions to an estimate (of eps, v or x0: it does not know which). It
+knows no schedule.
+
+Source: SSSD-ECG (Alcaraz & Strodthoff, Comput Biol Med 163:107115, 2023), as its public code has it. Differs: an
+optional `patch`, which folds several samples into the channels, optional self-conditioning, and an optional clock
+that ticks at the heart rate.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ecglib.config import NetworkConfig
+from ecglib.diffusion.s4 import S4Layer
+from ecglib.errors import InputError
+
+STEP_WIDTH, STEP_HIDDEN = 128, 512
+CLOCK = 4  # channels of `Conditions.clock`
+
+
+def step_embedding(t: Tensor, width: int = STEP_WIDTH) -> Tensor:
+    """Return sines and cosines of t at `width` / 2 frequencies from 1 to 1e-4 rad/step: float (B, width)."""
+    frequencies = torch.exp(torch.arange(width // 2, device=t.device) * (-math.log(10_000) / (width // 2 - 1)))
+    angle = t[:, None].float() * frequencies
+    return torch.cat([angle.sin(), angle.cos()], dim=1)
+
+
+class Convolution3(nn.Linear):
+    """A convolution of three neighbours in time as one matrix product, on (B, L, H)."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(3 * inputs, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map float (B, L, inputs) to float (B, L, outputs); zeros lie beyond both ends."""
+        before, after = F.pad(x[:, :-1], (0, 0, 1, 0)), F.pad(x[:, 1:], (0, 0, 0, 1))
+        return super().forward(torch.cat([before, x, after], dim=-1))
+
+
+class ResidualBlock(nn.Module):
+    """One gated block: convolution → state space → + conditions → state space → gate → residual and skip."""
+
+    def __init__(self, channels: int, state: int) -> None:
+        super().__init__()
+        self.widen = Convolution3(channels, 2 * channels)
+        self.first = S4Layer(2 * channels, state)
+        self.second = S4Layer(2 * channels, state)
+        self.out = nn.Linear(channels, 2 * channels)
+
+    def forward(self, x: Tensor, step: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (residual, skip), each float (B, L, H).
+
+        Parameters
+        ----------
+        x : float (B, L, H)
+        step : float (B, 1, H)
+        condition : float (B, 1, 2 H)
+        """
+        h = self.widen(x + step)  # (B, L, 2H)
+        h = self.second(self.first(h) + condition)
+        a, b = h.chunk(2, dim=-1)
+        residual, skip = self.out(torch.tanh(a) * torch.sigmoid(b)).chunk(2, dim=-1)
+        return (x + residual) * math.sqrt(0.5), skip
+
+
+class SSSD(nn.Module):
+    """Structured state space diffusion network on (B, leads, L).
+
+    Parameters
+    ----------
+    config : NetworkConfig
+        Sizes.
+    leads : int
+        C, leads in and out.
+    condition_groups : tuple of int
+        How the K entries of a condition vector divide into groups, each with an embedding of its own; () for none.
+    condition_width : int
+        Width of each group's embedding.
+    """
+
+    def __init__(self, config: NetworkConfig, leads: int = 8, condition_groups: tuple[int, ...] = (),
+                 condition_width: int = 32) -> None:  # fmt: skip
+        super().__init__()
+        self.config, self.leads, self.condition_groups = config, leads, tuple(condition_groups)
+        h, blocks = config.channels, config.blocks
+        inputs = leads * config.patch
+        seen = leads * (1 + config.self_conditioning) + CLOCK * config.clock
+        self.enter = nn.Linear(seen * config.patch, h)
+        self.step = nn.Sequential(nn.Linear(STEP_WIDTH, STEP_HIDDEN), nn.SiLU(), nn.Linear(STEP_HIDDEN, STEP_HIDDEN),
+                                  nn.SiLU())  # fmt: skip
+        self.to_blocks = nn.Linear(STEP_HIDDEN, blocks * h)  # every block's projection of the step, in one product
+        # nn.Linear on a multi-hot vector is a sum of embeddings; one a group, so that groups stay disentangled
+        self.embeddings = nn.ModuleList(nn.Linear(k, condition_width, bias=False) for k in self.condition_groups)
+        width = condition_width * len(self.condition_groups)
+        self.condition_to_blocks = nn.Linear(width, blocks * 2 * h) if width else None
+        for embedding in self.embeddings:
+            nn.init.normal_(embedding.weight)
+        self.blocks = nn.ModuleList(ResidualBlock(h, config.state) for _ in range(blocks))
+        self.collect = nn.Linear(h, h)
+        self.leave = nn.Linear(h, inputs)
+        nn.init.zeros_(self.leave.weight)
+        nn.init.zeros_(self.leave.bias)
+
+    def forward(self, x_t: Tensor, t: Tensor, conditions: Tensor | None = None, previous: Tensor | None = None,
+                clock: Tensor | None = None) -> Tensor:  # fmt: skip
+        """Estimate from a noised signal.
+
+        Parameters
+        ----------
+        x_t : float (B, C, L)
+            L a multiple of `patch`.
+        t : int64 (B,)
+            Steps, 0-based.
+        conditions : float (B, K) or None
+            Multi-hot groups, from `Conditions.encode`.
+        previous : float (B, C, L) or None
+            An earlier estimate of x0 (self-conditioning); None stands for zeros.
+        clock : float (B, 4, L) or None
+            From `Conditions.clock`; None stands for zeros, a rate unknown.
+
+        Returns
+        -------
+        float (B, C, L)
+
+        Raises
+        ------
+        InputError
+            If the shapes do not fit the network.
+        """
+        self._check(x_t, conditions)
+        inputs = [x_t]
+        if self.config.self_conditioning:
+            inputs.append(torch.zeros_like(x_t) if previous is None else previous)
+        if self.config.clock:
+            inputs.append(x_t.new_zeros(len(x_t), CLOCK, x_t.shape[-1]) if clock is None else clock)
+        x = F.relu(self.enter(self.fold(torch.cat(inputs, dim=1))))  # (B, L/p, H)
+        steps, given = self.project(t, conditions)
+        skips = torch.zeros_like(x)
+        for k, block in enumerate(self.blocks):
+            x, skip = block(x, steps[k], given[k])
+            skips = skips + skip
+        y = F.relu(self.collect(skips * math.sqrt(1 / len(self.blocks))))
+        return self.unfold(self.leave(y))
+
+    def project(self, t: Tensor, conditions: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return every block's addends: float (blocks, B, 1, H) of the step, (blocks, B, 1, 2 H) of conditions."""
+        blocks, h = len(self.blocks), self.config.channels
+        steps = self.to_blocks(self.step(step_embedding(t))).view(len(t), blocks, 1, h).transpose(0, 1)
+        if self.condition_to_blocks is None or conditions is None:
+            return steps, steps.new_zeros(blocks, 1, 1, 1)
+        groups = conditions.split(self.condition_groups, dim=1)
+        embedded = torch.cat([embed(group) for embed, group in zip(self.embeddings, groups, strict=True)], dim=1)
+        return steps, self.condition_to_blocks(embedded).view(len(t), blocks, 1, 2 * h).transpose(0, 1)
+
+    def fold(self, x: Tensor) -> Tensor:
+        """(B, C, L) → (B, L/p, C p): p neighbouring samples of every lead become features of one position."""
+        b, c, length = x.shape
+        p = self.config.patch
+        return x.view(b, c, length // p, p).permute(0, 2, 1, 3).reshape(b, length // p, c * p)
+
+    def unfold(self, x: Tensor) -> Tensor:
+        """(B, L/p, C p) → (B, C, L): undo `fold`."""
+        b, positions, _ = x.shape
+        p = self.config.patch
+        return x.view(b, positions, self.leads, p).permute(0, 2, 1, 3).reshape(b, self.leads, positions * p)
+
+    def _check(self, x_t: Tensor, conditions: Tensor | None) -> None:
+        if x_t.ndim != 3 or x_t.shape[1] != self.leads or x_t.shape[2] % self.config.patch:
+            raise InputError(f"x_t has shape {tuple(x_t.shape)}; expected (B, {self.leads}, L) with L a multiple of "
+                             f"network.patch={self.config.patch}")  # fmt: skip
+        k = sum(self.condition_groups)
+        if k and (conditions is None or conditions.shape != (len(x_t), k)):
+            came = None if conditions is None else tuple(conditions.shape)
+            raise InputError(f"conditions has shape {came}; expected {(len(x_t), k)}, as Conditions.encode gives")
+
+
+def build_network(config: NetworkConfig, leads: int, condition_groups: tuple[int, ...], condition_width: int,
+                  seed: int) -> SSSD:  # fmt: skip
+    """Return an SSSD whose initial weights depend on `seed` alone; torch's global generator is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return SSSD(config, leads, condition_groups, condition_width)

@@ -1,0 +1,293 @@
+"""Comparison: the cohorts that a metric compares, and the one way in which a metric reads their records.
+
+A metric is a function ``def my_metric(c: Comparison) -> dict[str, float]``. It asks for per-record terms,
+
+>>> def mean_amplitude(c):
+...     return {"mean": c.terms("real", amplitude).mean() - c.terms("synthetic", amplitude).mean()}
+
+and `evaluate` hands it comparisons whose rows are drawn anew: `amplitude(cohort)` is computed once, its rows are
+resampled many times.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from itertools import permutations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ecglib.errors import InputError, choose
+from ecglib.signals.cohort import Cohort
+from ecglib.signals.leads import LEADS_12
+
+ROLES = ("real", "synthetic", "train", "held_out")
+LOOKED_AT = 64  # records read to see whether a set is in millivolts and in its leads' order
+
+# Einthoven and Goldberger as rows over (I, II, III, aVR, aVL, aVF); each product is zero for a true record.
+LIMB_LAWS = np.array([[1, -1, 1, 0, 0, 0], [0.5, 0.5, 0, 1, 0, 0], [-1, 0.5, 0, 0, 1, 0], [0.5, -1, 0, 0, 0, 1]])
+
+Terms = Callable[[Cohort], np.ndarray]
+
+
+class NotComputable(Exception):
+    """Raised by a metric that cannot be computed; the message completes the words "not computed because …"."""
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Real and synthetic records, and the other roles that some metrics need.
+
+    Parameters
+    ----------
+    real : Cohort
+        Real records that the generator never saw.
+    synthetic : Cohort
+        Generated records. Where each has a real record as its source, ``synthetic.table["source_ecg_id"]`` names
+        that record's ecg_id in `real`; paired metrics need it.
+    train : Cohort, optional
+        Records that the generator was trained on; also the source of the real-against-real floor.
+    held_out : Cohort, optional
+        Real records that neither the generator nor `real` holds.
+    asked : DataFrame, optional
+        What was asked of the generator, one row a synthetic record.
+    generator : object, optional
+        The generator itself, for metrics that query it.
+
+    Raises
+    ------
+    InputError
+        If the cohorts differ in sampling rate, leads, their order, or length; if one is empty; or if one looks
+        z-scored, min–max scaled, or has limb leads in another order than it says.
+    """
+
+    real: Cohort
+    synthetic: Cohort
+    train: Cohort | None = None
+    held_out: Cohort | None = None
+    asked: pd.DataFrame | None = None
+    generator: Any = None
+    _cohorts: dict[str, Cohort] = field(init=False, repr=False)
+    _rows: dict[str, np.ndarray] = field(init=False, repr=False)
+    _partners: np.ndarray | None = field(init=False, repr=False)
+    _memo: dict[tuple[int, Terms], tuple[Cohort, np.ndarray]] = field(init=False, repr=False)
+    _used: set[str] = field(init=False, repr=False)
+    _notes: list[str] = field(init=False, repr=False)
+    _counts: dict[str, int] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        cohorts = {role: getattr(self, role) for role in ROLES if getattr(self, role) is not None}
+        for role, cohort in cohorts.items():
+            _check_role(cohort, role)
+            _check_alike(self.real, cohort, role)
+        rows = {role: np.arange(len(cohort)) for role, cohort in cohorts.items()}
+        self._set(_cohorts=cohorts, _rows=rows, _partners=_partners(self.real, self.synthetic), _memo={})
+        self._fresh()
+
+    # ---- what a metric calls
+
+    def n(self, role: str) -> int:
+        """Return how many records a role has."""
+        return len(self._rows_of(role))
+
+    def table(self, role: str) -> pd.DataFrame:
+        """Return the role's table, one row a record, in the order of `terms`."""
+        rows = self._rows_of(role)
+        return self._cohorts[role].table.iloc[rows].reset_index(drop=True)
+
+    def terms(self, role: str, function: Terms) -> np.ndarray:
+        """Return ``function(cohort)`` for the role's records.
+
+        Parameters
+        ----------
+        role : str
+            ``real``, ``synthetic``, ``train`` or ``held_out``.
+        function : callable
+            Cohort → array (n_records, …); a function of a module, not a lambda made anew at each call, so that its
+            result can be kept.
+
+        Returns
+        -------
+        array (n_records, …)
+
+        Raises
+        ------
+        NotComputable
+            If the comparison has no such role.
+        InputError
+            If `role` is unknown, or the function's first axis is not n_records.
+        """
+        rows = self._rows_of(role)
+        return self._all_terms(role, function)[rows]
+
+    def paired_terms(self, function: Terms) -> tuple[np.ndarray, np.ndarray]:
+        """Return terms of real records and of the synthetic ones made from them, row by row.
+
+        Raises
+        ------
+        NotComputable
+            If ``synthetic.table`` has no column ``source_ecg_id``.
+        """
+        synthetic = self._rows_of("synthetic")
+        if self._partners is None:
+            raise NotComputable("synthetic.table has no column source_ecg_id, so no record has a real partner")
+        real = self._partners[synthetic]
+        paired = real >= 0
+        return self._all_terms("real", function)[real[paired]], self._all_terms("synthetic", function)[
+            synthetic[paired]
+        ]
+
+    def at_least(self, least: int, *roles: str) -> None:
+        """Raise `NotComputable` if a role (real and synthetic unless named) has fewer than `least` records."""
+        for role in roles or ("real", "synthetic"):
+            if self.n(role) < least:
+                raise NotComputable(f"it needs at least {least} records and {role} has {self.n(role)}")
+
+    def note(self, text: str = "", n: int | Mapping[str, int] | None = None) -> None:
+        """Say in the result's ``reason`` what was left out, and on how many records a value (or each key) stands."""
+        if text:
+            self._notes.append(text)
+        if n is not None:
+            self._counts.update(n if isinstance(n, Mapping) else {"": n})
+
+    # ---- what evaluate calls
+
+    def resampled(self, rows: Mapping[str, np.ndarray]) -> Comparison:
+        """Return the same comparison at other rows, which may repeat; terms already computed are kept."""
+        other = copy.copy(self)
+        other._set(_rows={**self._rows, **rows})
+        other._fresh()
+        return other
+
+    def selected(self, rows: Mapping[str, np.ndarray]) -> Comparison:
+        """Return the same comparison at other rows, none twice, its cohorts cut to them."""
+        other = self.resampled(rows)
+        other._set(**{role: self._cohorts[role].select(chosen) for role, chosen in rows.items()})
+        return other
+
+    def against(self, synthetic: Cohort, partners: np.ndarray | None = None) -> Comparison:
+        """Return the same real records against others; terms already computed are kept.
+
+        Parameters
+        ----------
+        synthetic : Cohort
+            What stands in the place of the synthetic records.
+        partners : int (n_synthetic,), optional
+            Position in `real` of each one's partner, −1 for none; from ``source_ecg_id`` where not given.
+        """
+        other = Comparison(self.real, synthetic)
+        other._set(_memo=self._memo, _partners=other._partners if partners is None else partners)
+        return other
+
+    def patients(self) -> dict[str, np.ndarray]:
+        """Return each role's patients as whole numbers, (n_records,); a synthetic record has its source's patient."""
+        ids = {role: cohort.table["patient_id"].astype(object).to_numpy() for role, cohort in self._cohorts.items()}
+        if "source_ecg_id" in self.synthetic.table:
+            ids["synthetic"] = _source_patients(self._cohorts)
+        codes, _ = pd.factorize(np.concatenate(list(ids.values())))
+        unknown = codes < 0
+        codes[unknown] = codes.max(initial=-1) + 1 + np.arange(unknown.sum())  # a record of no patient stands alone
+        ends = np.cumsum([len(column) for column in ids.values()])[:-1]
+        return dict(zip(ids, np.split(codes, ends), strict=True))
+
+    # ---- inside
+
+    def _rows_of(self, role: str) -> np.ndarray:
+        choose("role", role, ROLES)
+        if role not in self._rows:
+            raise NotComputable(f"it needs the role {role}, which this comparison does not have")
+        self._used.add(role)
+        return self._rows[role]
+
+    def _all_terms(self, role: str, function: Terms) -> np.ndarray:
+        cohort = self._cohorts[role]
+        key = (id(cohort), function)
+        if key not in self._memo:
+            values = np.asarray(function(cohort))
+            if values.ndim == 0 or len(values) != len(cohort):
+                raise InputError(f"{getattr(function, '__name__', function)} gave shape {values.shape} for "
+                                 f"{len(cohort)} records; expected n_records on the first axis")  # fmt: skip
+            self._memo[key] = cohort, values  # the cohort too: while it lives, its id is its own
+        return self._memo[key][1]
+
+    def _fresh(self) -> None:
+        self._set(_used=set(), _notes=[], _counts={})
+
+    def _set(self, **values: Any) -> None:
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+
+def _partners(real: Cohort, synthetic: Cohort) -> np.ndarray | None:
+    if "source_ecg_id" not in synthetic.table:
+        return None
+    position = pd.Series(np.arange(len(real)), index=real.table["ecg_id"])
+    source = pd.to_numeric(synthetic.table["source_ecg_id"], errors="coerce")
+    return position.reindex(source).fillna(-1).to_numpy(np.int64)
+
+
+def _source_patients(cohorts: Mapping[str, Cohort]) -> np.ndarray:
+    """Patient of each synthetic record's source: of real, else train, else held out, else the source for itself."""
+    source = pd.to_numeric(cohorts["synthetic"].table["source_ecg_id"], errors="coerce")
+    patients = ("source " + source.astype(str)).astype(object).where(source.notna())
+    for role in ("held_out", "train", "real"):
+        if role in cohorts:
+            known = cohorts[role].table.set_index("ecg_id")["patient_id"].astype(object)
+            patients = source.map(known).astype(object).where(source.isin(known.index), patients)
+    return patients.to_numpy(object)
+
+
+def _check_role(cohort: Cohort, role: str) -> None:
+    if not isinstance(cohort, Cohort):
+        raise InputError(f"{role} is a {type(cohort).__name__}; expected a Cohort")
+    if len(cohort) == 0:
+        raise InputError(f"{role} holds no records; expected at least one")
+    x = np.asarray(cohort.x[:LOOKED_AT], dtype=np.float64)
+    _check_millivolts(x, role)
+    if cohort.leads == LEADS_12:
+        _check_limb_order(x, role)
+
+
+def _check_alike(real: Cohort, other: Cohort, role: str) -> None:
+    if other.fs != real.fs:
+        raise InputError(f"{role} has fs={other.fs} Hz and real has fs={real.fs} Hz; resample one of them")
+    if other.leads != real.leads:
+        order = set(other.leads) == set(real.leads)
+        remedy = "bring them into one order" if order else "keep the leads of both, or complete eight to twelve leads"
+        raise InputError(f"{role} has leads {', '.join(other.leads)} and real has {', '.join(real.leads)}; {remedy}")
+    if other.x.shape[2] != real.x.shape[2]:
+        raise InputError(f"{role} has {other.x.shape[2]} samples a record and real has {real.x.shape[2]}; crop one")
+
+
+def _check_millivolts(x: np.ndarray, role: str) -> None:
+    low, high, mean, deviation = x.min(-1), x.max(-1), x.mean(-1), x.std(-1)  # each (n, C)
+    live = high > low
+    if not live.any():
+        return
+    for name, first, second in (("z-scored", mean, deviation - 1), ("min–max scaled", low, high - 1),
+                                ("min–max scaled", low + 1, high - 1)):  # fmt: skip
+        if max(np.abs(first[live]).max(), np.abs(second[live]).max()) < 2e-3:
+            raise InputError(f"{role} looks {name} lead by lead; expected millivolts: undo the scaling, since the "
+                             "limb leads' algebra and every amplitude are lost in it")  # fmt: skip
+
+
+def _check_limb_order(x: np.ndarray, role: str) -> None:
+    limb = x[:, :6].swapaxes(0, 1).reshape(6, -1)  # (6, n·L)
+    moment = limb @ limb.T
+    if _law_residual(moment, range(6)) < 1e-2:
+        return
+    best = min(permutations(range(6)), key=lambda order: _law_residual(moment, order))
+    if _law_residual(moment, best) < 1e-3:
+        places = ", ".join(LEADS_12[best.index(k)] for k in range(6))
+        raise InputError(f"{role} says that its limb leads are {', '.join(LEADS_12[:6])}, but they obey Einthoven's "
+                         f"law only if read as {places}; reorder them")  # fmt: skip
+
+
+def _law_residual(moment: np.ndarray, order: Any) -> float:
+    """Share of the limb leads' power that breaks the limb-lead laws, read in the given order."""
+    order = list(order)
+    power = np.trace(moment)
+    return float(np.trace(LIMB_LAWS @ moment[np.ix_(order, order)] @ LIMB_LAWS.T) / power) if power > 0 else 0.0

@@ -1,0 +1,103 @@
+"""A study: one cohort, one preset, one seed, and the folder below ``work/`` where its steps leave their results.
+
+Notebooks open a study and ask it for what they need; what is missing is answered by the command that makes it.
+"""
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ecglib.config import Config
+from ecglib.errors import InputError, choose
+from ecglib.preflight import COHORTS
+from ecglib.runs import MANIFEST, read_manifest
+
+if TYPE_CHECKING:
+    from ecglib.signals.cohort import Cohort
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def work_folder() -> Path:
+    """Return the one folder for everything produced: ``$ECGLIB_WORK``, or ``work/`` beside the package."""
+    return Path(os.environ.get("ECGLIB_WORK") or ROOT / "work")
+
+
+@dataclass(frozen=True)
+class Study:
+    """One (cohort, preset, seed) and its files.
+
+    Parameters
+    ----------
+    cohort : str
+        One of ``ecglib.preflight.COHORTS``.
+    preset : str
+        A preset of `Config`.
+    seed : int
+
+    Raises
+    ------
+    InputError
+        If cohort or preset is unknown, or the seed out of range.
+    """
+
+    cohort: str = "virtual"
+    preset: str = "quick"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        choose("cohort", self.cohort, COHORTS)
+        self.config  # noqa: B018  an unknown preset or seed is refused here
+
+    @property
+    def config(self) -> Config:
+        """The preset with this study's seed."""
+        return Config.preset(self.preset).override({"seed": self.seed})
+
+    @property
+    def folder(self) -> Path:
+        """``work/<cohort>-<preset>-s<seed>``."""
+        return work_folder() / f"{self.cohort}-{self.preset}-s{self.seed}"
+
+    @property
+    def command(self) -> str:
+        """The command that makes everything of this study."""
+        words = ["make book"]
+        words += [f"COHORT={self.cohort}", "DATA=<folder>"] if self.cohort != "virtual" else []
+        words += [f"PRESET={self.preset}"] if self.preset != "quick" else []
+        words += [f"SEED={self.seed}"] if self.seed else []
+        return " ".join(words)
+
+    def open_cohort(self) -> "Cohort":
+        """Open the prepared cohort; `InputError` naming the make target if it was not prepared."""
+        from ecglib.signals.cohort import Cohort
+
+        read_manifest(self.folder / "cohort", "cohort", make=self.command)
+        return Cohort.load(self.folder / "cohort")
+
+    def run_folder(self) -> Path:
+        """Return where this study's training run lives: its name changes with configuration, data and code.
+
+        So a run is never mistaken for that of another configuration, another cohort, or a changed network.
+        """
+        cohort = read_manifest(self.folder / "cohort", "cohort", make=self.command)
+        digest = hashlib.sha256(cohort["sha256"]["signals.npy"].encode() + cohort["sha256"]["table.csv"].encode())
+        for path in sorted((ROOT / "ecglib" / "diffusion").glob("*.py")):
+            digest.update(path.read_bytes())
+        return self.folder / "runs" / f"{self.config.id}-{digest.hexdigest()[:8]}"
+
+    def finished_run(self) -> Path:
+        """Return the folder of the finished run; `InputError` naming the make target if it is not finished."""
+        run = self.run_folder()
+        if not (run / MANIFEST).exists():
+            raise InputError(f"{run} holds no finished training run; run `{self.command}` (chapter 07_train makes it)")
+        return run
+
+    def open_samples(self) -> "Cohort":
+        """Open the synthetic cohort that chapter 08_sample made; `InputError` if it was not made."""
+        from ecglib.signals.cohort import Cohort
+
+        read_manifest(self.folder / "samples", "cohort", make=self.command)
+        return Cohort.load(self.folder / "samples")

@@ -1,0 +1,232 @@
+"""Fidelity metrics: values by hand, slow form against fast form, invariances, refusals, response card."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from cohorts import ludb, random_cohort
+from scipy.signal import periodogram
+
+from ecglib.evaluation import CORRUPTIONS, Comparison, evaluate, response_card
+from ecglib.evaluation.fidelity import (
+    INDEPENDENT,
+    METRICS,
+    PAIRS,
+    correlations,
+    ilce,
+    ilce_paired,
+    log_spectral_distance,
+    power_spectra,
+)
+from ecglib.evaluation.response import leads_mixed, white_noise
+from ecglib.signals import LEADS_8, LEADS_12, to_eight_leads
+
+
+def paired(real, synthetic):
+    return replace(synthetic, table=synthetic.table.assign(source_ecg_id=real.table["ecg_id"].to_numpy()))
+
+
+def values(metric, real, synthetic):
+    return metric(Comparison(real, synthetic))
+
+
+@pytest.fixture(scope="module")
+def real():
+    return random_cohort(24)
+
+
+@pytest.fixture(scope="module")
+def synthetic(real):
+    return paired(real, random_cohort(24, seed=1, first_id=1001))
+
+
+class TestContract:
+    """Holds for every metric of METRICS; later metrics join by being in the tuple."""
+
+    @pytest.mark.parametrize("metric", METRICS)
+    def test_identity_is_zero(self, real, metric):
+        assert set(values(metric, real, paired(real, real)).values()) == {0.0}
+
+    @pytest.mark.parametrize("metric", METRICS)
+    def test_order_of_records_is_nothing(self, real, synthetic, metric):
+        rng = np.random.default_rng(0)
+        shuffled = values(metric, real.select(rng.permutation(24)), synthetic.select(rng.permutation(24)))
+        assert shuffled == pytest.approx(values(metric, real, synthetic), abs=1e-12)
+
+    @pytest.mark.parametrize("metric", METRICS)
+    def test_few_records_are_refused(self, real, synthetic, metric):
+        row = evaluate(Comparison(real.select(range(7)), synthetic.select(range(7))), [metric]).iloc[0]
+        assert np.isnan(row.value) and row.reason.startswith("not computed because it needs at least 8")
+
+    @pytest.mark.parametrize("metric", METRICS)
+    def test_row_is_whole(self, real, synthetic, metric):
+        train = random_cohort(60, seed=3, first_id=501)
+        table = evaluate(Comparison(real, synthetic, train=train), [metric], resamples=50)
+        assert np.isfinite(table[["value", "ci_low", "ci_high", "floor"]]).all(axis=None)
+        assert (table.ci_low <= table.value).all() and (table.value <= table.ci_high).all()
+        assert (table.n == 24).all() and (table.reason == "").all()
+
+    @pytest.mark.parametrize("metric", METRICS)
+    def test_docstring(self, metric):
+        assert "Equation:" in metric.__doc__ and "Source:" in metric.__doc__ and ".. math::" in metric.__doc__
+
+
+class TestCorrelations:
+    def test_pairs(self):
+        assert len(PAIRS) == 66 and INDEPENDENT.sum() == 28 and PAIRS[0] == ("I", "II")
+
+    def test_equal_numpy(self, real):
+        fast = correlations(real)
+        for k in (0, 7):
+            slow = np.corrcoef(real.x[k].astype(float))
+            np.testing.assert_allclose(fast[k], [slow[LEADS_12.index(a), LEADS_12.index(b)] for a, b in PAIRS])
+
+    def test_lead_order_and_eight_leads(self, real):
+        reversed_leads = replace(real, x=real.x[:, ::-1], leads=LEADS_12[::-1])
+        np.testing.assert_allclose(correlations(reversed_leads), correlations(real))
+        eight = replace(real, x=to_eight_leads(real.x), leads=LEADS_8)
+        np.testing.assert_allclose(correlations(eight), correlations(real), atol=1e-5)
+
+    def test_blocks(self):
+        many = random_cohort(300, n_times=50)
+        np.testing.assert_array_equal(correlations(many)[-3:], correlations(many.select([297, 298, 299])))
+
+    def test_flat_lead_is_nan(self, real):
+        x = real.x.copy()
+        x[0, 6] = 0.4
+        undefined = np.isnan(correlations(replace(real, x=x)))
+        assert undefined[0].sum() == 11 and not undefined[1:].any()
+        assert all("V1" in pair for pair, nan in zip(PAIRS, undefined[0], strict=True) if nan)
+
+
+class TestIlce:
+    def test_by_hand(self, real):
+        turned = replace(real, x=real.x * np.array([1] * 6 + [-1] + [1] * 5, np.float32)[:, None])  # V1 upside down
+        mean = correlations(real).mean(axis=0)
+        with_v1 = np.array(["V1" in pair for pair in PAIRS])
+        found = values(ilce, real, turned)
+        assert found["mean"] == pytest.approx(2 * np.abs(mean[with_v1]).sum() / 66)
+        assert found["independent"] == pytest.approx(2 * np.abs(mean[with_v1 & INDEPENDENT]).sum() / 28)
+        assert found["max"] == pytest.approx(2 * np.abs(mean[with_v1]).max())
+
+    def test_paired_slow_form(self, real, synthetic):
+        errors = []
+        for k in range(24):
+            a, b = np.corrcoef(real.x[k].astype(float)), np.corrcoef(synthetic.x[k].astype(float))
+            errors.append([abs(a - b)[i, j] for i in range(12) for j in range(i)])
+        found = values(ilce_paired, real, synthetic)
+        assert found == pytest.approx({"mean": np.mean(errors), "max": np.mean(np.max(errors, axis=1))})
+
+    def test_population_is_at_most_paired(self, real, synthetic):
+        assert values(ilce, real, synthetic)["mean"] <= values(ilce_paired, real, synthetic)["mean"]
+
+    def test_flat_leads_are_counted_not_zeroed(self, real, synthetic):
+        x = synthetic.x.copy()
+        x[:3, 6] = 0
+        table = evaluate(Comparison(real, replace(synthetic, x=x)), [ilce, ilce_paired], resamples=20)
+        assert np.isfinite(table.value).all()
+        assert table.reason.str.contains("flat leads left out in 0 of 24 real and 3 of 24 synthetic").all()
+        others = correlations(replace(synthetic, x=x))[3:]
+        v1 = PAIRS.index(("V1", "V2"))
+        assert np.nanmean(correlations(replace(synthetic, x=x))[:, v1]) == pytest.approx(others[:, v1].mean())
+
+    def test_all_flat(self, real, synthetic):
+        nothing = replace(synthetic, x=np.zeros_like(synthetic.x))
+        table = evaluate(Comparison(real, nothing), METRICS)
+        assert table.value.isna().all() and table.reason.str.startswith("not computed because").all()
+
+    def test_lead_that_is_always_flat(self, real, synthetic):
+        x = synthetic.x.copy()
+        x[:, 6] = 0
+        table = evaluate(Comparison(real, replace(synthetic, x=x)), [ilce, log_spectral_distance], resamples=0)
+        assert table.reason.str.contains("11 of 66 pairs left out|1 of 12 leads left out").all()
+        assert "V1" not in set(table.key)
+
+    def test_no_partner_no_paired_metric(self, real):
+        row = evaluate(Comparison(real, random_cohort(24, seed=1)), [ilce_paired]).iloc[0]
+        assert "source_ecg_id" in row.reason and np.isnan(row.value)
+        partly = paired(real, random_cohort(24, seed=1))
+        partly.table.loc[:3, "source_ecg_id"] = -1
+        row = evaluate(Comparison(real, partly), [ilce_paired], resamples=0).iloc[0]
+        assert row.n == 20 and "4 synthetic records left out: no partner" in row.reason
+
+    def test_other_leads(self, real):
+        two = replace(real, x=real.x[:, :2], leads=LEADS_12[:2])
+        assert "twelve leads" in evaluate(Comparison(two, two), [ilce]).reason[0]
+
+    def test_floor_falls_with_n(self):
+        floors = [evaluate(Comparison(c, c), [ilce], resamples=0).floor[0]
+                  for c in (random_cohort(n, n_times=100) for n in (16, 400))]  # fmt: skip
+        assert floors[1] < floors[0] / 2
+
+
+class TestLogSpectralDistance:
+    def test_gain_in_decibels(self, real):
+        doubled = replace(real, x=2 * real.x)
+        assert set(values(log_spectral_distance, real, doubled)) == {"mean", *LEADS_12}
+        assert values(log_spectral_distance, real, doubled)["V3"] == pytest.approx(20 * np.log10(2))
+
+    def test_welch_by_hand(self, real):
+        record = real.x[0, 1].astype(float)
+        parts = [record[k : k + 256] for k in range(0, 500 - 255, 128)]
+        hz, power = periodogram(np.stack(parts), 100, window="hann", detrend="constant")
+        expected = power.mean(axis=0)[(hz >= 0.5) & (hz <= 40)]
+        np.testing.assert_allclose(power_spectra(real)[0, 1], expected, rtol=1e-10)
+
+    def test_slow_form(self, real, synthetic):
+        p, q = power_spectra(real)[:, 4].mean(0), power_spectra(synthetic)[:, 4].mean(0)
+        slow = np.sqrt(np.mean([(10 * np.log10(a) - 10 * np.log10(b)) ** 2 for a, b in zip(p, q, strict=True)]))
+        assert values(log_spectral_distance, real, synthetic)["aVL"] == pytest.approx(slow)
+
+    @pytest.mark.parametrize("change", [{"n_times": 200}, {"fs": 50}])
+    def test_short_or_slow_records(self, change):
+        cohort = random_cohort(10, **change)
+        reason = evaluate(Comparison(cohort, cohort), [log_spectral_distance]).reason[0]
+        assert reason.startswith("not computed because it needs 256 samples at 80 Hz or faster")
+
+
+SEES = {
+    "ilce": {"white_noise", "leads_mixed", "ra_la_swap", "mode_collapse"},
+    "log_spectral_distance": {"white_noise", "smoothing_90_ms", "gain_2", "near_zeros", "mode_collapse"},
+}
+BLIND = {
+    "ilce": {"exact_copies", "gain_2", "time_reversal", "phase_randomisation", "near_zeros"},
+    "log_spectral_distance": {"exact_copies", "leads_mixed", "time_reversal"},
+}
+
+
+class TestResponseCard:
+    @staticmethod
+    def check(cohort):
+        card = response_card(cohort, METRICS)
+        assert set(card.corruption) == {corrupt.__name__ for corrupt in CORRUPTIONS}
+        means = card[card.key == "mean"].set_index(["metric", "corruption"])
+        for metric in ("ilce", "log_spectral_distance"):
+            ratio = (means.value / means.floor)[metric]
+            assert {name for name in SEES[metric] if ratio[name] < 1.1} == set()
+            assert {name for name in BLIND[metric] if ratio[name] > 1} == set()
+        assert means.value["ilce_paired", "exact_copies"] == 0
+
+    def test_signs(self):
+        self.check(random_cohort(150, n_times=512))
+
+    def test_signs_on_real_records(self):
+        self.check(ludb(120, fs=100))
+
+    def test_eight_leads(self):
+        card = response_card(random_cohort(16, leads=LEADS_8), [ilce])
+        assert card.value.notna().all()
+        swap = card[(card.corruption == "ra_la_swap") & (card.key == "independent")].value.iloc[0]
+        assert swap > 0.1
+
+    def test_same_seed_same_card(self, real):
+        first, again = (response_card(real, [ilce], seed=2, corruptions=[white_noise, leads_mixed]) for _ in range(2))
+        assert first.equals(again) and first.corruption.tolist() == ["white_noise"] * 3 + ["leads_mixed"] * 3
+
+
+def test_real_records_floor():
+    cohort = ludb(60, fs=100)
+    a, b = cohort.select(range(30)), cohort.select(range(30, 60))
+    table = evaluate(Comparison(a, paired(a, b)), METRICS, resamples=50).set_index(["metric", "key"])
+    assert 0.02 < table.value["ilce", "mean"] < 0.2  # other patients, same device
+    assert table.value["ilce_paired", "mean"] > 2 * table.value["ilce", "mean"]

@@ -1,0 +1,117 @@
+"""The SSSD network: shapes, folding, conditions that matter, the published size."""
+
+import pytest
+import torch
+
+from ecglib.config import Config, NetworkConfig
+from ecglib.diffusion import Conditions, network_of
+from ecglib.diffusion.network import Convolution3, build_network, step_embedding
+from ecglib.errors import InputError
+
+SMALL = NetworkConfig(channels=8, blocks=2, state=8, patch=4, self_conditioning=True, clock=True)
+
+
+def small(config: NetworkConfig = SMALL, groups=(4, 3), seed: int = 0):
+    network = build_network(config, 8, groups, 5, seed)
+    torch.nn.init.normal_(network.leave.weight, generator=torch.Generator().manual_seed(1))
+    return network
+
+
+def inputs(batch: int = 2, length: int = 80):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(batch, 8, length, generator=generator)
+    return x, torch.arange(batch) + 3, torch.eye(7)[: batch].clone()
+
+
+def test_a_new_network_answers_zero_as_ssd_ecg_does():
+    network = build_network(SMALL, 8, (4, 3), 5, 0)
+    assert torch.equal(network(*inputs()), torch.zeros(2, 8, 80))
+
+
+def test_unfold_undoes_fold_and_keeps_neighbours_together():
+    network, (x, _, _) = small(), inputs()
+    folded = network.fold(x)
+    assert folded.shape == (2, 20, 32)
+    assert torch.equal(network.unfold(folded), x)
+    assert torch.equal(folded[0, 3, :4], x[0, 0, 12:16])
+
+
+def test_convolution_by_one_product_equals_conv1d():
+    ours = Convolution3(5, 7)
+    theirs = torch.nn.Conv1d(5, 7, 3, padding=1)
+    with torch.no_grad():
+        theirs.weight.copy_(ours.weight.view(7, 3, 5).transpose(1, 2))
+        theirs.bias.copy_(ours.bias)
+    x = torch.randn(2, 11, 5)
+    assert torch.allclose(ours(x), theirs(x.transpose(1, 2)).transpose(1, 2), atol=1e-6)
+
+
+def test_step_conditions_and_previous_all_change_the_answer():
+    network, (x, t, c) = small(), inputs()
+    base = network(x, t, c)
+    assert (network(x, t + 50, c) - base).abs().max() > 1e-4
+    assert (network(x, t, c.flip(0)) - base).abs().max() > 1e-4
+    assert (network(x, t, c, x) - base).abs().max() > 1e-4
+    assert (network(x, t, c, None, x[:, :4]) - base).abs().max() > 1e-4
+    assert torch.equal(network(x, t, c, torch.zeros_like(x)), base)
+
+
+def test_the_answer_for_a_record_does_not_depend_on_its_batch():
+    network, (x, t, c) = small(), inputs(batch=5)
+    with torch.no_grad():
+        together = network(x, t, c)
+        alone = torch.cat([network(x[k : k + 1], t[k : k + 1], c[k : k + 1]) for k in range(5)])
+    assert (together - alone).abs().max() < 1e-5
+
+
+def test_every_parameter_gets_a_gradient():
+    network = small()
+    x, t, _ = inputs(batch=7)
+    network(x, torch.arange(7), torch.cat([torch.eye(4).repeat(2, 1)[:7], torch.eye(3).repeat(3, 1)[:7]], dim=1),
+            x, x[:, :4]).square().sum().backward()  # fmt: skip
+    without = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    # The last block's residual goes nowhere: half of its output matrix is used, so its gradient is not zero either.
+    assert without == []
+
+
+def test_the_same_seed_gives_the_same_weights_and_leaves_the_global_generator_alone():
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    torch.manual_seed(3)
+    a, b, c = (build_network(SMALL, 8, (4, 3), 5, seed) for seed in (0, 0, 1))
+    assert torch.equal(torch.rand(2), expected)
+    assert all(torch.equal(p, q) for p, q in zip(a.parameters(), b.parameters(), strict=True))
+    assert any(not torch.equal(p, q) for p, q in zip(a.parameters(), c.parameters(), strict=True))
+
+
+def test_the_paper_preset_has_its_published_size_and_takes_a_step():
+    config = Config.preset("paper")
+    network = network_of(config, 8)
+    parameters = sum(p.numel() for p in network.parameters())
+    assert 49e6 < parameters < 51e6
+    optimiser = torch.optim.AdamW(network.parameters(), lr=config.training.learning_rate)
+    conditions = Conditions(config.conditions.groups).unknown(1)
+    x = torch.randn(1, 8, 200)  # a shorter record: the same weights, less waiting
+    before = network.leave.weight.detach().clone()
+    (network(x, torch.tensor([10]), conditions) - x).square().mean().backward()
+    optimiser.step()
+    assert not torch.equal(before, network.leave.weight)
+
+
+@pytest.mark.parametrize("shape", [(2, 8, 81), (2, 12, 80), (8, 80)])
+def test_a_signal_that_does_not_fit_is_refused(shape):
+    network = small()
+    with pytest.raises(InputError, match="expected \\(B, 8, L\\)"):
+        network(torch.zeros(shape), torch.zeros(2, dtype=torch.int64), torch.zeros(2, 7))
+
+
+def test_missing_conditions_are_refused():
+    x, t, _ = inputs()
+    with pytest.raises(InputError, match="conditions has shape None"):
+        small()(x, t)
+
+
+def test_step_embedding_tells_every_step_apart():
+    embedded = step_embedding(torch.arange(200))
+    distance = torch.cdist(embedded, embedded) + 10 * torch.eye(200)
+    assert distance.min() > 0.1
