@@ -36,7 +36,9 @@ $(INSTALLED): pyproject.toml constraints.txt
 
 # PRESET, COHORT, DATA and SEED are checked first, by the system's Python, before anything is installed or made.
 # Only then are they part of file names, in the second half of this file.
-book cohort: ## execute the notebooks and render the book; prints the path of its first page last
+book: ## execute the notebooks and render the book; prints the path of its first page last
+cohort: ## only read or make the cohort
+book cohort:
 	@$(PYTHON) -m ecglib check
 	@$(MAKE) --no-print-directory CHECKED=1 $@-checked
 

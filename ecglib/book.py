@@ -54,7 +54,7 @@ def execute(notebook: Path, output: Path, parameters: dict[str, str]) -> None:
     with atomic_file(output) as temporary:
         try:
             papermill.execute_notebook(str(notebook), str(temporary), parameters=values, cwd=str(ROOT),
-                                       progress_bar=False, kernel_name="python3")  # fmt: skip
+                                       progress_bar=False, kernel_name="python3", stderr_file=sys.stderr)  # fmt: skip
         except papermill.PapermillExecutionError as error:
             shutil.copy(temporary, failed)
             raise InputError(f"{notebook.name}: cell {error.exec_count} failed: {error.ename}: {error.evalue} "
@@ -143,7 +143,8 @@ def _copy_chapters(study: Study) -> None:
     """Bring the study's executed notebooks to ``book/chapters``; a file that is the same there is left alone."""
     target = BOOK / "chapters"
     target.mkdir(exist_ok=True)
-    chapters = {path.name: path for path in (study.folder / "chapters").glob("[0-9]*.ipynb") if ".failed" not in path.name}
+    executed = (study.folder / "chapters").glob("[0-9]*.ipynb")
+    chapters = {path.name: path for path in executed if ".failed" not in path.name}
     for old in target.glob("*.ipynb"):
         if old.name not in chapters:
             old.unlink()
@@ -165,7 +166,8 @@ def vendor_mathjax() -> None:
     cache = work_folder() / "npm"
     cache.mkdir(parents=True, exist_ok=True)
     try:
-        done = subprocess.run(["npm", "pack", "mathjax@3", "--silent"], cwd=cache, capture_output=True, text=True, timeout=180)
+        done = subprocess.run(["npm", "pack", "mathjax@3", "--silent"], cwd=cache, capture_output=True, text=True,
+                              timeout=180)  # fmt: skip
         if done.returncode:
             raise OSError(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "npm pack failed")
         archive = cache / done.stdout.strip().splitlines()[-1]

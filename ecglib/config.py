@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, get_args, get_origin
 
 from ecglib.errors import InputError, choose
+from ecglib.presets import PRESETS
 
 
 @dataclass(frozen=True)
@@ -183,61 +184,9 @@ class Config:
         return hashlib.sha256(self.to_json().encode()).hexdigest()[:8]
 
 
-PRESETS: dict[str, dict[str, Any]] = {
-    "smoke": {  # every step once, in minutes: proves that the machinery runs, not that the model is good
-        "cohort.n": 320,
-        "cohort.n_evaluate": 32,
-        "network.channels": 32,
-        "network.blocks": 2,
-        "training.steps": 60,
-        "training.validate_every": 20,
-        "training.save_every": 20,
-        "training.warmup": 10,
-        "training.ema": 0.9,
-        "sampling.steps": 10,
-    },
-    "quick": {},
-    "small": {  # about half an hour on two cores
-        "network.channels": 96,
-        "network.blocks": 8,
-        "training.steps": 8000,
-        "training.ema": 0.9995,
-        "training.validate_every": 500,
-        "training.save_every": 500,
-    },
-    "paper": {  # SSSD-ECG as published: see the chapter "differences" for what is not known of it
-        "cohort.n": 21799,
-        "cohort.n_evaluate": 2198,
-        "diffusion.schedule": "linear",
-        "diffusion.target": "eps",
-        "network.channels": 256,
-        "network.blocks": 36,
-        "network.patch": 1,
-        "network.self_conditioning": False,
-        "network.clock": False,
-        "mel.weight": 0.0,
-        "conditions.groups": ("statements",),
-        "conditions.width": 128,
-        "conditions.drop": 0.0,
-        "training.steps": 100_000,
-        "training.batch": 8,
-        "training.learning_rate": 2e-4,
-        "training.warmup": 0,
-        "training.decay": False,
-        "training.clip": 0.0,
-        "training.ema": 0.0,
-        "training.standardise": False,
-        "training.validate_every": 1000,
-        "training.save_every": 1000,
-        "sampling.sampler": "ddpm",
-        "sampling.steps": 200,
-        "sampling.batch": 8,
-    },
-}
-
 # dotted name -> (lowest, highest) or the words allowed
 _RANGES: dict[str, tuple[float, float]] = {
-    "seed": (0, 2**31 - 1),
+    "seed": (0, 2**32 - 1),
     "cohort.n": (16, 10_000_000),
     "cohort.n_evaluate": (4, 10_000_000),
     "cohort.fs": (50, 1000),
@@ -283,16 +232,16 @@ def _flatten(config: Config) -> dict[str, Any]:
     return flat
 
 
-_TUPLES = {f"{g.name}.{leaf.name}": get_args(leaf.type)[0]
-           for g in fields(Config) if hasattr(g.type, "__dataclass_fields__")
-           for leaf in fields(g.type) if get_origin(leaf.type) is tuple}  # fmt: skip
+_GROUPS = (CohortConfig, DiffusionConfig, NetworkConfig, MelConfig, ConditionsConfig, TrainingConfig, SamplingConfig)
+_TUPLES = {leaf.name: get_args(leaf.type)[0] for group in _GROUPS for leaf in fields(group)
+           if get_origin(leaf.type) is tuple}  # fmt: skip
 
 
 def _as_type(key: str, value: Any, like: Any) -> Any:
     """Return `value` with the type of `like`; an int may stand for a float and a list for a tuple, nothing else."""
     wanted = type(like).__name__
     if isinstance(like, tuple) and isinstance(value, list | tuple):
-        item = _TUPLES[key]
+        item = _TUPLES[key.rpartition(".")[2]]
         if value and all(type(v) is item for v in value):
             return tuple(value)
         wanted = f"non-empty tuple of {item.__name__}"

@@ -107,11 +107,7 @@ def test_wrong_groups_are_refused():
         Conditions(("age", "age"))
 
 
-def test_the_clock_ticks_at_the_rate_asked_for_and_stands_still_where_it_is_unknown():
+def test_an_encoding_gives_back_its_rate():
     conditions = Conditions(("sex", "rate"))
-    encoded = conditions.encode(table(heart_rate=[72.0, np.nan], sex=[0.0, 1.0]))
-    clock = conditions.clock(encoded, 1000, 100)
-    time = torch.arange(1000) / 100
-    assert torch.allclose(clock[0, 0], torch.sin(2 * np.pi * 1.2 * time), atol=1e-4)
-    assert torch.allclose(clock[0, 3], torch.cos(4 * np.pi * 1.2 * time), atol=1e-4)
-    assert torch.equal(clock[1], torch.zeros(4, 1000))
+    encoded = conditions.encode(table(heart_rate=[72.0, np.nan, 45.5], sex=[0.0, 1.0, 0.0]))
+    assert conditions.rate(encoded).tolist() == pytest.approx([1.2, 0.0, 45.5 / 60])

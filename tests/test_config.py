@@ -64,8 +64,11 @@ def test_from_json_never_raises_anything_else(text):
         pass
 
 
-@given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-                    lambda inner: st.dictionaries(st.sampled_from(["seed", "mel", "weight", "x"]), inner, max_size=3)))  # fmt: skip
+LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
+NAMES = st.sampled_from(["seed", "mel", "weight", "x"])
+
+
+@given(st.recursive(LEAVES, lambda inner: st.dictionaries(NAMES, inner, max_size=3)))
 def test_from_json_of_any_tree_is_a_config_or_an_input_error(tree):
     try:
         assert isinstance(Config.from_json(json.dumps(tree)), Config)

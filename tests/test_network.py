@@ -29,7 +29,7 @@ def test_a_new_network_answers_zero_as_ssd_ecg_does():
 
 
 def test_unfold_undoes_fold_and_keeps_neighbours_together():
-    network, (x, _, _) = small(), inputs()
+    network, x = small(), inputs()[0]
     folded = network.fold(x)
     assert folded.shape == (2, 20, 32)
     assert torch.equal(network.unfold(folded), x)
@@ -66,7 +66,7 @@ def test_the_answer_for_a_record_does_not_depend_on_its_batch():
 
 def test_every_parameter_gets_a_gradient():
     network = small()
-    x, t, _ = inputs(batch=7)
+    x = inputs(batch=7)[0]
     network(x, torch.arange(7), torch.cat([torch.eye(4).repeat(2, 1)[:7], torch.eye(3).repeat(3, 1)[:7]], dim=1),
             x, x[:, :4]).square().sum().backward()  # fmt: skip
     without = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]

@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from test_training import TINY, tiny_cohort
 
-from ecglib.diffusion import SAMPLERS, Generator, Schedule, ddim, ddpm, dpmpp_2m, train
+from ecglib.diffusion import SAMPLERS, Generator, Schedule, clock, ddim, ddpm, dpmpp_2m, train
 from ecglib.diffusion.model import Denoiser, load_tensors, save_tensors
-from ecglib.diffusion.sampling import spaced_steps
+from ecglib.diffusion.samplers import spaced_steps
 from ecglib.errors import InputError
 from ecglib.signals import LEADS_12, einthoven_residual
-from test_training import TINY, tiny_cohort
 
 MEAN, STD = 1.5, 0.5
 
@@ -126,11 +126,11 @@ def test_a_changed_sex_changes_the_sample(generator):
 def test_guidance_is_the_formula_and_one_is_none(generator):
     x = torch.randn(2, 8, 200, generator=torch.Generator().manual_seed(0))
     conditions, unknown = generator.conditions.encode(asked(2)), generator.conditions.unknown(2)
-    clock = generator.conditions.clock(conditions, 200, 100)
+    ticks = clock(generator.conditions.rate(conditions), torch.zeros(2), 200, 100)
 
     def estimate(c, guidance=1.0):
         with torch.no_grad():
-            return Denoiser(generator.network, generator.schedule, "x0", c, unknown, guidance, clock)(x, 5)
+            return Denoiser(generator.network, generator.schedule, "x0", c, unknown, guidance, ticks)(x, 5)
 
     given, free = estimate(conditions), estimate(unknown)
     assert torch.allclose(estimate(conditions, 3.0), free + 3 * (given - free), atol=1e-5)

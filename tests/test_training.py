@@ -14,7 +14,8 @@ import torch
 from ecglib.config import Config
 from ecglib.diffusion import Generator, read_log, train
 from ecglib.diffusion.model import load_tensors
-from ecglib.diffusion.training import CHECKPOINT, LOG, batch_rows, learning_rate
+from ecglib.diffusion.seeds import batch_rows
+from ecglib.diffusion.training import CHECKPOINT, LOG, learning_rate
 from ecglib.errors import InputError
 from ecglib.runs import MANIFEST, locked
 from ecglib.signals import LEADS_8, LEADS_12, Cohort, to_twelve_leads
@@ -162,9 +163,9 @@ def test_a_gpu_asked_for_and_absent_is_refused(tmp_path):
 
 def test_a_cohort_that_does_not_fit_is_refused(tmp_path):
     cohort = tiny_cohort()
-    with pytest.raises(InputError, match="cohort.fs is 100"):
+    with pytest.raises(InputError, match=r"cohort\.fs is 100"):
         train(TINY, tiny_cohort(fs=500), tmp_path / "a", progress=False)
-    with pytest.raises(InputError, match="no multiple of network.patch"):
+    with pytest.raises(InputError, match=r"no multiple of network\.patch"):
         train(TINY, tiny_cohort(n_times=201), tmp_path / "b", progress=False)
     with pytest.raises(InputError, match="validation fold 9"):
         train(TINY, cohort.folds(1, 2, 10), tmp_path / "c", progress=False)

@@ -1,12 +1,14 @@
 """The generator: process, state space network, mel loss, conditions, training, sampling. Imports signals only."""
 
+from ecglib.diffusion.clock import beat_phase, clock
 from ecglib.diffusion.conditions import GROUPS, Conditions
 from ecglib.diffusion.mel import MelLoss, mel_filters, spectrogram
 from ecglib.diffusion.model import Denoiser, SignalInfo, network_of
 from ecglib.diffusion.network import SSSD
 from ecglib.diffusion.process import Schedule, posterior_mean, predict_eps, predict_x0, q_sample, target_of
 from ecglib.diffusion.s4 import S4Layer
-from ecglib.diffusion.sampling import SAMPLERS, Generator, ddim, ddpm, dpmpp_2m
+from ecglib.diffusion.samplers import SAMPLERS, ddim, ddpm, dpmpp_2m
+from ecglib.diffusion.sampling import Generator
 from ecglib.diffusion.training import read_log, train
 
 __all__ = [
@@ -20,6 +22,8 @@ __all__ = [
     "S4Layer",
     "Schedule",
     "SignalInfo",
+    "beat_phase",
+    "clock",
     "ddim",
     "ddpm",
     "dpmpp_2m",

@@ -10,6 +10,7 @@ authors' code takes the middle bin or a random one; groups are dropped in traini
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -82,7 +83,7 @@ def _names(codes: tuple[str, ...]) -> tuple[str, ...]:
 
 def _bin_names(name: str) -> tuple[str, ...]:
     edges = ["", *(f"{edge:g}" for edge in BINS[name]), ""]
-    return _names(tuple(f"{low}–{high}" for low, high in zip(edges[:-1], edges[1:], strict=True)))
+    return _names(tuple(f"{low}–{high}" for low, high in pairwise(edges)))
 
 
 _ALL = tuple(STATEMENTS.index)
@@ -154,32 +155,14 @@ class Conditions:
         row[torch.tensor(self.sizes, dtype=torch.int64).cumsum(0) - 1] = 1  # the last entry of each group
         return row.expand(n_records, -1).clone()
 
-    def clock(self, encoded: Tensor, n_times: int, fs: int) -> Tensor:
-        r"""Return a clock that ticks at the heart rate asked for: time counted in beats (equation clock).
+    def rate(self, encoded: Tensor) -> Tensor:
+        """Return the heart rate that an encoding holds, in beats per second: float32 (B,), 0 where it is unknown.
 
-        .. math:: \sin 2\pi k r\tau,\ \cos 2\pi k r\tau, \quad k = 1, 2,
-
-        with r the rate in Hz and τ the time. Regular beats keep one phase on it, which is far easier to learn than
-        equal distances between beats a second apart. Where the rate is unknown the clock stands still, at zero.
-
-        Parameters
-        ----------
-        encoded : float32 (B, K)
-            From `encode`; its rate group holds the rate exactly, as weights of two neighbouring knots.
-        n_times, fs : int
-            Samples, and sampling rate in Hz.
-
-        Returns
-        -------
-        float32 (B, 4, n_times)
+        The weights of two neighbouring knots hold the rate exactly, within 30 to 200 beats/min.
         """
-        place = self.groups.index("rate")
-        start = sum(self.sizes[:place])
+        start = sum(self.sizes[: self.groups.index("rate")])
         weights = encoded[:, start : start + len(RATE_KNOTS)]
-        rate = weights @ torch.from_numpy(RATE_KNOTS).to(weights) / 60  # (B,) in Hz
-        beats = rate[:, None] * torch.arange(n_times, device=encoded.device) / fs  # (B, L)
-        angle = 2 * np.pi * beats[:, None] * torch.tensor([1.0, 2.0], device=encoded.device)[:, None]  # (B, 2, L)
-        return torch.cat([angle.sin(), angle.cos()], dim=1) * weights.sum(dim=1)[:, None, None]
+        return weights @ torch.from_numpy(RATE_KNOTS).to(weights) / 60
 
     def drop(self, encoded: Tensor, probability: float, generator: torch.Generator) -> Tensor:
         """Replace groups by "unknown": all groups of a record, and each group by itself, with `probability`.

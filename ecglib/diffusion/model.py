@@ -58,14 +58,15 @@ class Denoiser:
     unknown : float tensor (B, K) or None
         Encoding of "nothing is known", for guidance.
     clock : float tensor (B, 4, L) or None
-        From `Conditions.clock`, where the network has one. Guidance leaves it running.
+        From `ecglib.diffusion.clock`, where the network has one. Guidance leaves it running.
     guidance : float
         w: x0_hat = x0_hat(unknown) + w (x0_hat(conditions) − x0_hat(unknown)); 1 is no guidance, and costs one
         evaluation instead of two (equation guidance).
     """
 
     def __init__(self, network: SSSD, schedule: Schedule, target: str, conditions: Tensor,
-                 unknown: Tensor | None = None, guidance: float = 1.0, clock: Tensor | None = None) -> None:  # fmt: skip
+                 unknown: Tensor | None = None, guidance: float = 1.0,
+                 clock: Tensor | None = None) -> None:  # fmt: skip
         self.clock = clock
         self.network, self.schedule, self.target = network, schedule, target
         self.conditions, self.unknown, self.guidance = conditions, unknown, guidance
@@ -111,7 +112,9 @@ def load_description(run: Path) -> tuple[Config, SignalInfo]:
     try:
         config = Config.from_json((run / "config.json").read_text(encoding="utf-8"))
         described = json.loads((run / "model.json").read_text(encoding="utf-8"))
-        signals = SignalInfo(**{k: tuple(v) if isinstance(v, list) else v for k, v in described["signals"].items()})
+        info = described["signals"]
+        mean, scale = tuple(info["mean"]), tuple(info["scale"])
+        signals = SignalInfo(tuple(info["leads"]), info["fs"], info["n_times"], mean, scale)
     except FileNotFoundError as error:
         raise InputError(f"{error.filename} does not exist: {run} is not the folder of a run") from None
     except (ValueError, KeyError, TypeError) as error:
@@ -153,3 +156,14 @@ def load_weights(network: SSSD, weights: dict[str, Tensor], path: Path) -> SSSD:
         reason = str(error).splitlines()[-1].strip()
         raise InputError(f"{path} does not fit config.json beside it: {reason}") from None
     return network
+
+
+def checked_device(name: str) -> torch.device:
+    """Return a torch device; `InputError` if it is unknown or not present on this machine."""
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise InputError(f"device={name!r} is not a torch device; use cpu or cuda") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise InputError(f"device={name!r} was asked for, but torch sees no GPU here; use device='cpu'")
+    return device

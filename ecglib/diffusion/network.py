@@ -15,11 +15,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ecglib.config import NetworkConfig
+from ecglib.diffusion.clock import HARMONICS
 from ecglib.diffusion.s4 import S4Layer
 from ecglib.errors import InputError
 
 STEP_WIDTH, STEP_HIDDEN = 128, 512
-CLOCK = 4  # channels of `Conditions.clock`
+CLOCK = 2 * HARMONICS  # channels of the clock
 
 
 def step_embedding(t: Tensor, width: int = STEP_WIDTH) -> Tensor:
@@ -98,7 +99,7 @@ class SSSD(nn.Module):
         width = condition_width * len(self.condition_groups)
         self.condition_to_blocks = nn.Linear(width, blocks * 2 * h) if width else None
         for embedding in self.embeddings:
-            nn.init.normal_(embedding.weight)
+            nn.init.normal_(embedding.get_parameter("weight"))
         self.blocks = nn.ModuleList(ResidualBlock(h, config.state) for _ in range(blocks))
         self.collect = nn.Linear(h, h)
         self.leave = nn.Linear(h, inputs)
@@ -120,7 +121,7 @@ class SSSD(nn.Module):
         previous : float (B, C, L) or None
             An earlier estimate of x0 (self-conditioning); None stands for zeros.
         clock : float (B, 4, L) or None
-            From `Conditions.clock`; None stands for zeros, a rate unknown.
+            From `ecglib.diffusion.clock`; None stands for zeros, a rate unknown.
 
         Returns
         -------

@@ -62,9 +62,8 @@ class Schedule:
     @staticmethod
     def named(name: str, timesteps: int) -> "Schedule":
         """Return the schedule called ``linear`` or ``cosine``; `InputError` for any other name."""
-        return {"linear": Schedule.linear, "cosine": Schedule.cosine}[choose("schedule", name, ("linear", "cosine"))](
-            timesteps
-        )
+        choose("schedule", name, ("linear", "cosine"))
+        return Schedule.linear(timesteps) if name == "linear" else Schedule.cosine(timesteps)
 
     def __len__(self) -> int:
         return len(self.betas)

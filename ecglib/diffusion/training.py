@@ -17,11 +17,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ecglib.config import Config
+from ecglib.diffusion.clock import beat_phase, clock
 from ecglib.diffusion.conditions import Conditions
 from ecglib.diffusion.mel import MelLoss
 from ecglib.diffusion.model import (
     WEIGHTS,
     SignalInfo,
+    checked_device,
     load_description,
     load_tensors,
     load_weights,
@@ -31,6 +33,7 @@ from ecglib.diffusion.model import (
 )
 from ecglib.diffusion.network import SSSD
 from ecglib.diffusion.process import Schedule, predict_x0, q_sample, target_of
+from ecglib.diffusion.seeds import batch_rows, seeded
 from ecglib.errors import InputError
 from ecglib.runs import MANIFEST, locked, read_manifest, write_manifest, write_text
 from ecglib.signals import LEADS_8, LEADS_12, Cohort, to_eight_leads
@@ -117,6 +120,7 @@ class _Loop:
         self.train, self.validation = train, validation
         self.conditions = Conditions(config.conditions.groups)
         self.encoded = self.conditions.encode(train.table)
+        self.phase = beat_phase(train) if config.network.clock else torch.zeros(len(train))
         self.schedule = Schedule.named(config.diffusion.schedule, config.diffusion.timesteps)
         self.alpha_bar = self.schedule.alpha_bar.to(torch.float32)
         self.mel = MelLoss(config.mel, signals.fs).to(self.device) if config.mel.weight else None
@@ -149,11 +153,12 @@ class _Loop:
         rows = batch_rows(len(self.train), t.batch, config.seed, self.step)
         x0 = self._signals(self.train, rows)
         c = self.conditions.drop(self.encoded[rows], config.conditions.drop, generator).to(self.device)
-        mse, mel = self._losses(self.network, x0, c, generator)
+        mse, mel = self._losses(self.network, x0, c, self.phase[rows], generator)
         loss = mse + config.mel.weight * mel
-        if not math.isfinite(float(loss.detach())):
-            raise InputError(f"the loss became {float(loss.detach())} at step {self.step}; the checkpoint of an earlier step is "
-                             "kept: lower training.learning_rate or raise training.clip")  # fmt: skip
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise InputError(f"the loss became {value} at step {self.step}; the checkpoint of an earlier step is kept: "
+                             "lower training.learning_rate, or set training.clip")  # fmt: skip
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(self.step, config)
         self.optimiser.zero_grad(set_to_none=True)
@@ -163,26 +168,29 @@ class _Loop:
         self.optimiser.step()
         self.step += 1
         self._update_average()
-        return {"train": float(loss.detach()), "mse": float(mse.detach()), "mel": float(mel.detach())}
+        return {"train": value, "mse": float(mse.detach()), "mel": float(mel.detach())}
 
-    def _losses(self, network: SSSD, x0: Tensor, c: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def _losses(self, network: SSSD, x0: Tensor, c: Tensor, phase: Tensor,
+                generator: torch.Generator) -> tuple[Tensor, Tensor]:  # fmt: skip
         """Return (mean squared error of the target, mel loss of x0_hat) for a batch."""
         eps = torch.randn(x0.shape, generator=generator).to(x0)
         t = torch.randint(len(self.schedule), (len(x0),), generator=generator)
         x_t = q_sample(self.schedule, x0, t, eps)
-        clock = self.conditions.clock(c, x0.shape[-1], self.signals.fs) if self.config.network.clock else None
+        ticks = None
+        if self.config.network.clock:
+            ticks = clock(self.conditions.rate(c), phase, self.signals.n_times, self.signals.fs)
         previous = None
         if self.config.network.self_conditioning and bool(torch.rand((), generator=generator) < 0.5):
             with torch.no_grad():
-                previous = self._x0_hat(network, x_t, t, c, None, clock)[1]
-        output, x0_hat = self._x0_hat(network, x_t, t, c, previous, clock)
+                previous = self._x0_hat(network, x_t, t, c, None, ticks)[1]
+        output, x0_hat = self._x0_hat(network, x_t, t, c, previous, ticks)
         y = target_of(self.schedule, self.config.diffusion.target, x0, t, eps)
         mse = (output - y).square().mean()
         return mse, x0.new_zeros(()) if self.mel is None else self.mel(x0_hat, x0, self.alpha_bar[t].to(x0.device))
 
     def _x0_hat(self, network: SSSD, x_t: Tensor, t: Tensor, c: Tensor, previous: Tensor | None,
-                clock: Tensor | None) -> tuple[Tensor, Tensor]:  # fmt: skip
-        output = network(x_t, t.to(x_t.device), c, previous, clock)
+                ticks: Tensor | None) -> tuple[Tensor, Tensor]:  # fmt: skip
+        output = network(x_t, t.to(x_t.device), c, previous, ticks)
         return output, predict_x0(self.schedule, self.config.diffusion.target, x_t, t, output)
 
     @torch.no_grad()
@@ -191,11 +199,12 @@ class _Loop:
         generator = seeded(self.config.seed, "validation", 0)
         rows = np.arange(min(len(self.validation), N_VALIDATION))
         encoded = self.conditions.encode(self.validation.table.iloc[rows])
+        phase = beat_phase(self.validation.select(rows)) if self.config.network.clock else torch.zeros(len(rows))
         model = self.average if self.config.training.ema else self.network
         total = 0.0
         for chunk in np.array_split(rows, math.ceil(len(rows) / 32)):
             x0 = self._signals(self.validation, chunk)
-            mse, mel = self._losses(model, x0, encoded[chunk].to(self.device), generator)
+            mse, mel = self._losses(model, x0, encoded[chunk].to(self.device), phase[chunk], generator)
             total += float(mse + self.config.mel.weight * mel) * len(chunk)
         value = total / len(rows)
         self.rows.append({"step": self.step, **losses, "validation": value})
@@ -256,31 +265,6 @@ def learning_rate(step: int, config: Config) -> float:
     return t.learning_rate * warm * fall
 
 
-def batch_rows(n_records: int, batch: int, seed: int, step: int) -> np.ndarray:
-    """Return the records of a step: each epoch is a new shuffle, drawn from (seed, epoch); int64 (batch,)."""
-    places = np.arange(step * batch, (step + 1) * batch)
-    epochs = {epoch: np.random.default_rng([seed, epoch]).permutation(n_records)
-              for epoch in np.unique(places // n_records)}  # fmt: skip
-    return np.array([epochs[place // n_records][place % n_records] for place in places])
-
-
-def seeded(seed: int, purpose: str, k: int) -> torch.Generator:
-    """Return a CPU generator that depends on (seed, purpose, k) alone."""
-    entropy = np.random.SeedSequence([seed, *purpose.encode(), k])
-    return torch.Generator().manual_seed(int(entropy.generate_state(1, np.uint64)[0] >> 1))
-
-
-def checked_device(name: str) -> torch.device:
-    """Return a torch device; `InputError` if it is unknown or not present on this machine."""
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise InputError(f"device={name!r} is not a torch device; use cpu or cuda") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise InputError(f"device={name!r} was asked for, but torch sees no GPU here; use device='cpu'")
-    return device
-
-
 def _below(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
 
@@ -290,8 +274,9 @@ def _check_cohort(config: Config, cohort: Cohort) -> None:
         raise InputError(f"cohort has leads {cohort.leads}; training expects the twelve in the order {LEADS_12}")
     if cohort.fs != config.cohort.fs:
         raise InputError(f"cohort is sampled at {cohort.fs} Hz; config.cohort.fs is {config.cohort.fs}: resample it")
-    if cohort.x.shape[2] % config.network.patch:
-        raise InputError(f"records have {cohort.x.shape[2]} samples, no multiple of network.patch={config.network.patch}")
+    n_times, patch = cohort.x.shape[2], config.network.patch
+    if n_times % patch:
+        raise InputError(f"records have {n_times} samples, no multiple of network.patch={patch}")
 
 
 def _check_same_run(run: Path, config: Config, signals: SignalInfo) -> None:

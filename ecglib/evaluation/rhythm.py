@@ -12,7 +12,7 @@ LEAST_RECORDS = 8
 
 def rr_cv(cohort: Cohort) -> np.ndarray:
     """Return the coefficient of variation of each record's R–R intervals: float64 (n_records,), NaN below 3 beats."""
-    return rhythm_table(cohort.x, cohort.fs)["rr_cv"].to_numpy()
+    return rhythm_table(cohort.x[:], cohort.fs)["rr_cv"].to_numpy()
 
 
 def rr_coherence(c: Comparison) -> dict[str, float]:

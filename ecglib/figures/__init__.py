@@ -4,4 +4,13 @@ from ecglib.figures.sheet import describe, ecg_sheet, sheet_grid
 from ecglib.figures.style import Figure
 from ecglib.figures.views import denoising_strip, interval_plot, loss_curve, mel_view
 
-__all__ = ["Figure", "denoising_strip", "describe", "ecg_sheet", "interval_plot", "loss_curve", "mel_view", "sheet_grid"]
+__all__ = [
+    "Figure",
+    "denoising_strip",
+    "describe",
+    "ecg_sheet",
+    "interval_plot",
+    "loss_curve",
+    "mel_view",
+    "sheet_grid",
+]

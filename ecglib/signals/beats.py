@@ -50,7 +50,7 @@ def find_beats(x: np.ndarray, fs: int) -> np.ndarray:
     energy = beat_energy(x, fs)
     if energy.max() < 0.1:  # mV/s: no lead moves
         return np.zeros(0)
-    # the typical beat: median of the highest point in each stretch of 1.5 s, so that one artefact does not set the scale
+    # the typical beat: median of the highest points in stretches of 1.5 s, so that one artefact does not set the scale
     stretch = round(1.5 * fs)
     typical = np.median([energy[k : k + stretch].max() for k in range(0, len(energy) - stretch // 2, stretch)])
     places, _ = find_peaks(energy, height=THRESHOLD * typical, distance=round(REFRACTORY_S * fs))

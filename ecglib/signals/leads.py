@@ -12,12 +12,9 @@ A generator therefore makes eight leads, and the other four follow exactly.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import Any
 
 import numpy as np
-
-if TYPE_CHECKING:
-    import torch
 
 from ecglib.errors import InputError
 
@@ -26,7 +23,7 @@ LEADS_8: tuple[str, ...] = ("I", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
 
 _SPELLING = {name.upper(): name for name in LEADS_12}
 
-Signal = TypeVar("Signal", np.ndarray, "torch.Tensor")
+Signal = Any  # a numpy array or a torch tensor: the algebra is the same, and the answer is of the same kind
 
 
 def canonical_lead(name: str) -> str:

@@ -10,12 +10,13 @@ import numpy as np
 import pandas as pd
 
 from ecglib.errors import InputError
-from ecglib.signals.cohort import Cohort, assign_folds
+from ecglib.signals.cohort import Cohort
 from ecglib.signals.leads import LEADS_12, einthoven_residual
 from ecglib.signals.readers.ludb_waves import read_waves
 from ecglib.signals.readers.metadata import number, read_csv
 from ecglib.signals.readers.records import LeftOut, choose_records, read_all
 from ecglib.signals.resample import resample
+from ecglib.signals.table import assign_folds
 from ecglib.signals.wfdb_io import RecordError, read_record
 
 FS, SECONDS = 500, 10.0

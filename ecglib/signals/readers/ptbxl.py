@@ -10,11 +10,12 @@ import pandas as pd
 
 from ecglib.errors import InputError
 from ecglib.runs import inside, read_manifest
-from ecglib.signals.cohort import Cohort, check_table
+from ecglib.signals.cohort import Cohort
 from ecglib.signals.leads import LEADS_12
 from ecglib.signals.readers.metadata import number, parse_codes, read_csv, typed
 from ecglib.signals.readers.records import LeftOut, choose_records, read_all
 from ecglib.signals.resample import resample
+from ecglib.signals.table import check_table
 from ecglib.signals.wfdb_io import RecordError, read_record
 
 SECONDS = 10.0

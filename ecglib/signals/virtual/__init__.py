@@ -14,8 +14,9 @@ import pandas as pd
 from tqdm import tqdm
 
 from ecglib.errors import InputError
-from ecglib.signals.cohort import Cohort, assign_folds
+from ecglib.signals.cohort import Cohort
 from ecglib.signals.leads import LEADS_12, to_twelve_leads
+from ecglib.signals.table import assign_folds
 from ecglib.signals.virtual.beats import Beats, place_beats, time_courses
 from ecglib.signals.virtual.coefficients import COEFFICIENTS, VALUE, coefficient_table
 from ecglib.signals.virtual.heart import COMPONENTS, Heart, draw_heart

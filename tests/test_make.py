@@ -1,0 +1,101 @@
+"""The Makefile is the DAG: what is done is not done again, and a touched notebook takes only its readers along.
+
+`make --dry-run` on the project's own Makefile, in a copy of the tree whose products are empty files of known age.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+STUDY = "work/virtual-quick-s0"
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """A built tree: sources oldest, products after them in the order in which they are made."""
+    root = tmp_path / "a clone with blänks"
+    root.mkdir()
+    shutil.copy(ROOT / "Makefile", root)
+    for folder in ("ecglib", "notebooks", "book"):
+        made = shutil.ignore_patterns("_build", "chapters", "__pycache__", "mathjax")
+        shutil.copytree(ROOT / folder, root / folder, ignore=made)
+    for name in ("pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / name, root)
+    for path in root.rglob("*"):
+        os.utime(path, (1000, 1000))
+    chapters = [f"{STUDY}/chapters/{path.name}" for path in sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))]
+    products = [".venv/.installed", f"{STUDY}/request", f"{STUDY}/cohort/manifest.json", *chapters,
+                "book/chapters/.study", "book/_build/html/index.html"]  # fmt: skip
+    for age, name in enumerate(products):
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text({f"{STUDY}/request": "\n", "book/chapters/.study": STUDY + "\n"}.get(name, ""))
+        os.utime(path, (2000 + age, 2000 + age))
+    return root
+
+
+def would_run(tree: Path, *variables: str) -> set[str]:
+    """Return the commands that a real build of `tree` would give, by name."""
+    given = ("MAKEFLAGS", "MAKELEVEL", "DATA", "COHORT", "PRESET", "SEED")
+    environment = {name: value for name, value in os.environ.items() if name not in given}
+
+    def make(*words: str) -> str:
+        done = subprocess.run(["make", "CHECKED=1", *variables, *words], cwd=tree, env=environment, check=True,
+                              capture_output=True, text=True)  # fmt: skip
+        return done.stdout
+
+    compared = [f"{STUDY}/request", "book/chapters/.study"]
+    if not variables:
+        make(*compared)  # for real: they are compared on every call, and rewritten only where they differ
+    planned = make("-n", "book-checked", *(word for name in compared for word in ("-o", name)))
+    steps = re.findall(r"-m ecglib (prepare|render)|execute notebooks/(\d\d)", planned)
+    return {command or chapter for command, chapter in steps}
+
+
+def test_nothing_changed_means_nothing_to_do(tree):
+    assert would_run(tree) == set()
+
+
+@pytest.mark.parametrize(
+    ("touched", "expected"),
+    [
+        ("notebooks/03_diffusion.ipynb", {"03", "render"}),
+        ("notebooks/10_fidelity.ipynb", {"10", "render"}),
+        ("notebooks/08_sample.ipynb", {"08", "10", "render"}),
+        ("notebooks/07_train.ipynb", {"07", "08", "10", "render"}),
+        ("book/intro.md", {"render"}),
+    ],
+)
+def test_a_touched_file_takes_only_its_readers_along(tree, touched, expected):
+    os.utime(tree / touched, (5000, 5000))
+    assert would_run(tree) == expected
+
+
+def test_changed_signals_code_makes_the_cohort_and_all_that_follows_again(tree):
+    os.utime(tree / "ecglib" / "signals" / "cohort.py", (5000, 5000))
+    everything = {path.name[:2] for path in (ROOT / "notebooks").glob("[0-9]*.ipynb")}
+    assert would_run(tree) == {"prepare", "render"} | everything
+
+
+def test_a_chapter_that_failed_is_not_taken_for_done(tree):
+    (tree / STUDY / "chapters" / "03_diffusion.ipynb").unlink()
+    (tree / STUDY / "chapters" / "03_diffusion.failed.ipynb").write_text("{}")
+    assert would_run(tree) == {"03", "render"}
+
+
+def test_another_preset_or_seed_is_another_study(tree):
+    assert "prepare" in would_run(tree, "PRESET=smoke")
+    assert "prepare" in would_run(tree, "SEED=1")
+
+
+def test_help_names_every_target():
+    done = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    for target in "setup book test lint format lab bench clean".split():
+        assert re.search(rf"^  {target} ", done.stdout, re.M), target
+    for variable in ("PRESET", "COHORT", "DATA", "SEED"):
+        assert variable in done.stdout
