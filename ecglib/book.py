@@ -3,6 +3,7 @@
 import ast
 import json
 import logging
+import os
 import shutil
 import subprocess
 import sys
@@ -48,6 +49,7 @@ def execute(notebook: Path, output: Path, parameters: dict[str, str]) -> None:
     values = checked_parameters(papermill.inspect_notebook(str(notebook)), parameters, notebook.name)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     logging.getLogger("papermill").setLevel(logging.WARNING)
+    _quiet_kernels()
     failed = output.with_suffix(".failed.ipynb")
     started = time.monotonic()
     print(f"{notebook.stem}: executing", flush=True)
@@ -62,6 +64,13 @@ def execute(notebook: Path, output: Path, parameters: dict[str, str]) -> None:
         _forget_temporary_name(temporary, output)
     failed.unlink(missing_ok=True)
     print(f"{notebook.stem}: done in {time.monotonic() - started:.0f} s", flush=True)
+
+
+def _quiet_kernels() -> None:
+    """Give kernels a profile of the project's own: no start-up files of the user's, no notes about TCP."""
+    folder = work_folder() / "ipython"
+    write_text(folder / "profile_default" / "ipython_kernel_config.py", "c = get_config()\nc.IPKernelApp.log_level = 40\n")
+    os.environ["IPYTHONDIR"] = str(folder)
 
 
 def checked_parameters(known: dict[str, dict[str, Any]], given: dict[str, str], name: str) -> dict[str, Any]:
@@ -126,13 +135,13 @@ def render(study: Study) -> Path:
     _copy_chapters(study)
     config = study.folder / "_config.yml"
     write_text(config, (BOOK / "_config.yml").read_text(encoding="utf-8") + _mathjax_setting())
-    command = [sys.executable, "-m", "jupyter_book", "build", str(BOOK), "-W", "-q", "--keep-going",
-               "--config", str(config), "--toc", str(BOOK / "_toc.yml")]  # fmt: skip
+    command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", str(BOOK), "-W", "-q",
+               "--keep-going", "--config", str(config), "--toc", str(BOOK / "_toc.yml")]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     log = done.stdout + done.stderr
     write_text(study.folder / "render.log", log)
     if done.returncode:
-        missing = "No module named jupyter_book" in log
+        missing = "No module named 'jupyter_book'" in log
         remedy = "install the extra: pip install -e '.[book]'" if missing else f"see {study.folder / 'render.log'}"
         warnings = [line for line in log.splitlines() if "WARNING" in line or "ERROR" in line or "rror:" in line]
         raise InputError("\n  ".join([f"jupyter-book failed; {remedy}", *warnings[:10]]))

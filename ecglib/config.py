@@ -44,6 +44,7 @@ class NetworkConfig:
     patch: int = 4
     self_conditioning: bool = True
     clock: bool = True
+    context: str = "none"
 
 
 @dataclass(frozen=True)

@@ -45,8 +45,14 @@ class Convolution3(nn.Linear):
 class ResidualBlock(nn.Module):
     """One gated block: convolution → state space → + conditions → state space → gate → residual and skip."""
 
-    def __init__(self, channels: int, state: int) -> None:
+    def __init__(self, channels: int, state: int, context: str = "none") -> None:
         super().__init__()
+        self.context = context
+        if context == "mean":
+            self.pool = nn.Linear(2 * channels, 2 * channels)
+        if context == "attention":
+            self.qkv = nn.Linear(2 * channels, 6 * channels)
+            self.proj = nn.Linear(2 * channels, 2 * channels)
         self.widen = Convolution3(channels, 2 * channels)
         self.first = S4Layer(2 * channels, state)
         self.second = S4Layer(2 * channels, state)
@@ -62,7 +68,13 @@ class ResidualBlock(nn.Module):
         condition : float (B, 1, 2 H)
         """
         h = self.widen(x + step)  # (B, L, 2H)
-        h = self.second(self.first(h) + condition)
+        h = self.first(h) + condition
+        if self.context == "mean":
+            h = h + self.pool(h.mean(dim=1, keepdim=True))
+        if self.context == "attention":
+            q, k, v = (z.unflatten(-1, (4, -1)).transpose(1, 2) for z in self.qkv(h).chunk(3, dim=-1))
+            h = h + self.proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(-2))
+        h = self.second(h)
         a, b = h.chunk(2, dim=-1)
         residual, skip = self.out(torch.tanh(a) * torch.sigmoid(b)).chunk(2, dim=-1)
         return (x + residual) * math.sqrt(0.5), skip
@@ -100,7 +112,7 @@ class SSSD(nn.Module):
         self.condition_to_blocks = nn.Linear(width, blocks * 2 * h) if width else None
         for embedding in self.embeddings:
             nn.init.normal_(embedding.get_parameter("weight"))
-        self.blocks = nn.ModuleList(ResidualBlock(h, config.state) for _ in range(blocks))
+        self.blocks = nn.ModuleList(ResidualBlock(h, config.state, config.context) for _ in range(blocks))
         self.collect = nn.Linear(h, h)
         self.leave = nn.Linear(h, inputs)
         nn.init.zeros_(self.leave.weight)

@@ -172,8 +172,8 @@ def posterior_mean(schedule: Schedule, x_t: Tensor, t: Tensor, x0_hat: Tensor) -
     Returns
     -------
     float tensor (B, ...)
-        An estimate of x_{t−1}, *not* of x0: with a perfect x0_hat it still holds noise of standard deviation
-        √ᾱ-dependent size. At t = 0 it is x0_hat itself.
+        An estimate of x_{t−1}, *not* of x0: even with a perfect x0_hat it holds noise of standard deviation
+        √α_t (1 − ᾱ_{t−1}) / √(1 − ᾱ_t). At t = 0 it is x0_hat itself.
 
     Notes
     -----

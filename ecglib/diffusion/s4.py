@@ -77,7 +77,7 @@ class S4Layer(nn.Module):
     state : int
         N; N/2 complex oscillators a channel.
     step_range : (float, float)
-        Δ is drawn log-uniformly from it, so that channels remember between 1/Δ = 10 and 1,000 samples.
+        Δ is drawn log-uniformly from it, so that channels remember between 2/Δ = 20 and 2,000 positions.
 
     Notes
     -----
