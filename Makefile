@@ -9,7 +9,7 @@ export PRESET COHORT DATA SEED
 
 PY        := .venv/bin/python
 INSTALLED := .venv/.installed
-# BLAS and torch threads: fixed, so that the same machine gives the same bits
+# the same order of sets and dicts in every process
 export PYTHONHASHSEED := 0
 
 .DEFAULT_GOAL := help

@@ -69,7 +69,8 @@ def execute(notebook: Path, output: Path, parameters: dict[str, str]) -> None:
 def _quiet_kernels() -> None:
     """Give kernels a profile of the project's own: no start-up files of the user's, no notes about TCP."""
     folder = work_folder() / "ipython"
-    write_text(folder / "profile_default" / "ipython_kernel_config.py", "c = get_config()\nc.IPKernelApp.log_level = 40\n")
+    settings = "c = get_config()\nc.IPKernelApp.log_level = 40\n"
+    write_text(folder / "profile_default" / "ipython_kernel_config.py", settings)
     os.environ["IPYTHONDIR"] = str(folder)
 
 

@@ -36,15 +36,19 @@ class DiffusionConfig:
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """SSSD: residual channels H, blocks, state size N, samples folded into channels, self-conditioning, beat clock."""
+    """SSSD: residual channels H, blocks, state size N; and options that SSSD-ECG does not have.
+
+    These are samples folded into channels (`patch`), self-conditioning, a clock in heart beats, and attention with
+    `heads` heads in each block (0 for none).
+    """
 
     channels: int = 64
     blocks: int = 6
     state: int = 64
-    patch: int = 4
+    patch: int = 10
     self_conditioning: bool = True
     clock: bool = True
-    context: str = "none"
+    heads: int = 4
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,7 @@ class ConditionsConfig:
 class TrainingConfig:
     """The optimiser and the loop."""
 
-    steps: int = 1500
+    steps: int = 1800
     batch: int = 12
     learning_rate: float = 2e-3
     weight_decay: float = 0.0
@@ -80,15 +84,15 @@ class TrainingConfig:
     clip: float = 1.0
     ema: float = 0.998
     standardise: bool = True
-    validate_every: int = 250
-    save_every: int = 250
+    validate_every: int = 200
+    save_every: int = 200
 
 
 @dataclass(frozen=True)
 class SamplingConfig:
     """How samples are drawn: sampler, evaluations of the network, guidance scale (1 = none), records at once."""
 
-    sampler: str = "ddim"
+    sampler: str = "ddpm"
     steps: int = 50
     guidance: float = 1.0
     batch: int = 32
@@ -197,6 +201,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "network.blocks": (1, 200),
     "network.state": (2, 1024),
     "network.patch": (1, 100),
+    "network.heads": (0, 64),
     "mel.weight": (0, 100),
     "mel.floor": (1e-8, 1),
     "conditions.width": (1, 4096),
@@ -262,6 +267,10 @@ def _check_values(config: Config) -> None:
         choose(key, flat[key], words)
     if len(config.mel.windows) != len(config.mel.n_mels):
         raise InputError(f"mel.windows={config.mel.windows} and mel.n_mels={config.mel.n_mels} differ in length")
+    if config.network.heads and 2 * config.network.channels % config.network.heads:
+        raise InputError(
+            f"network.heads={config.network.heads} does not divide 2 × network.channels={2 * config.network.channels}"
+        )
     if config.network.clock and "rate" not in config.conditions.groups:
         raise InputError(
             f"network.clock=True ticks at the heart rate, but conditions.groups={config.conditions.groups} has no "

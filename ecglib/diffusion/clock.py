@@ -3,7 +3,7 @@ r"""A clock that ticks in heart beats: what turns "regular" from a distant relat
 A small network learns the shape of a beat in minutes, but not that the next one is due 800 ms later, and that all
 twelve are to be evenly spaced. The clock shows it the time in beats since the record's start, :math:`r\tau + \phi`, as
 
-.. math:: \sin 2\pi k(r\tau + \phi),\ \cos 2\pi k(r\tau + \phi), \quad k = 1, 2,
+.. math:: \sin 2\pi k(r\tau + \phi),\ \cos 2\pi k(r\tau + \phi), \quad k = 1, …, 4,
 
 with r the heart rate asked for and φ a phase that puts beats at whole numbers. In training φ is measured; it means
 nothing medically, so sampling draws it at random. Source: this project; neither paper has it (equation clock).
@@ -18,7 +18,7 @@ from torch import Tensor
 from ecglib.signals import Cohort
 from ecglib.signals.beats import find_beats
 
-HARMONICS = 2
+HARMONICS = 4
 
 
 def clock(rate: Tensor, phase: Tensor, n_times: int, fs: int) -> Tensor:
@@ -35,11 +35,11 @@ def clock(rate: Tensor, phase: Tensor, n_times: int, fs: int) -> Tensor:
 
     Returns
     -------
-    float32 (B, 4, n_times)
+    float32 (B, 8, n_times)
     """
     beats = rate[:, None] * torch.arange(n_times, device=rate.device) / fs + phase.to(rate)[:, None]  # (B, L)
     k = torch.arange(1, HARMONICS + 1, device=rate.device)[:, None]
-    angle = 2 * math.pi * k * beats[:, None]  # (B, 2, L)
+    angle = 2 * math.pi * k * beats[:, None]  # (B, 4, L)
     return torch.cat([angle.sin(), angle.cos()], dim=1) * (rate > 0)[:, None, None]
 
 

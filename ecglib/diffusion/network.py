@@ -4,8 +4,8 @@ The network maps a noised signal, a step and conditions to an estimate (of eps, 
 knows no schedule.
 
 Source: SSSD-ECG (Alcaraz & Strodthoff, Comput Biol Med 163:107115, 2023), as its public code has it. Differs: an
-optional `patch`, which folds several samples into the channels, optional self-conditioning, and an optional clock
-that ticks at the heart rate.
+optional `patch`, which folds several samples into the channels, self-conditioning, a clock that ticks at the heart
+rate, and attention between the two state space layers. All are off in the preset `paper`.
 """
 
 import math
@@ -42,19 +42,34 @@ class Convolution3(nn.Linear):
         return super().forward(torch.cat([before, x, after], dim=-1))
 
 
+class Attention(nn.Module):
+    r"""Let every position look at every other: h + W softmax(q kᵀ / √d) v (equation attention).
+
+    With a clock, beats recognise each other by their phase, and agree on one shape.
+    Source: Vaswani et al., Attention is all you need, 2017.
+    """
+
+    def __init__(self, channels: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.look = nn.Linear(channels, 3 * channels)
+        self.mix = nn.Linear(channels, channels)
+
+    def forward(self, h: Tensor) -> Tensor:
+        """Map float (B, L, H) to float (B, L, H)."""
+        q, k, v = (z.unflatten(-1, (self.heads, -1)).transpose(1, 2) for z in self.look(h).chunk(3, dim=-1))
+        seen = F.scaled_dot_product_attention(q, k, v)  # (B, heads, L, H/heads)
+        return h + self.mix(seen.transpose(1, 2).flatten(-2))
+
+
 class ResidualBlock(nn.Module):
     """One gated block: convolution → state space → + conditions → state space → gate → residual and skip."""
 
-    def __init__(self, channels: int, state: int, context: str = "none") -> None:
+    def __init__(self, channels: int, state: int, heads: int = 0) -> None:
         super().__init__()
-        self.context = context
-        if context == "mean":
-            self.pool = nn.Linear(2 * channels, 2 * channels)
-        if context == "attention":
-            self.qkv = nn.Linear(2 * channels, 6 * channels)
-            self.proj = nn.Linear(2 * channels, 2 * channels)
         self.widen = Convolution3(channels, 2 * channels)
         self.first = S4Layer(2 * channels, state)
+        self.attend = Attention(2 * channels, heads) if heads else None
         self.second = S4Layer(2 * channels, state)
         self.out = nn.Linear(channels, 2 * channels)
 
@@ -69,11 +84,8 @@ class ResidualBlock(nn.Module):
         """
         h = self.widen(x + step)  # (B, L, 2H)
         h = self.first(h) + condition
-        if self.context == "mean":
-            h = h + self.pool(h.mean(dim=1, keepdim=True))
-        if self.context == "attention":
-            q, k, v = (z.unflatten(-1, (4, -1)).transpose(1, 2) for z in self.qkv(h).chunk(3, dim=-1))
-            h = h + self.proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(-2))
+        if self.attend is not None:
+            h = self.attend(h)
         h = self.second(h)
         a, b = h.chunk(2, dim=-1)
         residual, skip = self.out(torch.tanh(a) * torch.sigmoid(b)).chunk(2, dim=-1)
@@ -112,7 +124,7 @@ class SSSD(nn.Module):
         self.condition_to_blocks = nn.Linear(width, blocks * 2 * h) if width else None
         for embedding in self.embeddings:
             nn.init.normal_(embedding.get_parameter("weight"))
-        self.blocks = nn.ModuleList(ResidualBlock(h, config.state, config.context) for _ in range(blocks))
+        self.blocks = nn.ModuleList(ResidualBlock(h, config.state, config.heads) for _ in range(blocks))
         self.collect = nn.Linear(h, h)
         self.leave = nn.Linear(h, inputs)
         nn.init.zeros_(self.leave.weight)
@@ -132,7 +144,7 @@ class SSSD(nn.Module):
             Multi-hot groups, from `Conditions.encode`.
         previous : float (B, C, L) or None
             An earlier estimate of x0 (self-conditioning); None stands for zeros.
-        clock : float (B, 4, L) or None
+        clock : float (B, 8, L) or None
             From `ecglib.diffusion.clock`; None stands for zeros, a rate unknown.
 
         Returns

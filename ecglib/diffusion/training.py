@@ -127,7 +127,8 @@ class _Loop:
         self.network = network_of(config, len(signals.leads)).to(self.device)
         self.average = network_of(config, len(signals.leads)).to(self.device).requires_grad_(False)
         t = config.training
-        self.optimiser = torch.optim.AdamW(self.network.parameters(), lr=t.learning_rate, weight_decay=t.weight_decay)
+        self.optimiser = torch.optim.AdamW(self.network.parameters(), lr=t.learning_rate, weight_decay=t.weight_decay,
+                                           fused=True)  # fmt: skip
         self.step, self.best = 0, {"step": 0, "validation": math.inf}
         self.rows: list[dict[str, float]] = []
         if (run / CHECKPOINT).exists():

@@ -1,0 +1,47 @@
+"""What the book needs and may not find: papermill, Jupyter Book, npm. Each missing part is named, with its remedy."""
+
+import os
+import subprocess
+import sys
+
+from ecglib.study import ROOT
+
+
+def run_python(code: str, **environment: str) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=os.environ | environment, capture_output=True,
+                          text=True)  # fmt: skip
+
+
+def absent(package: str, folder) -> str:
+    """A folder for PYTHONPATH in which `package` cannot be imported, as on a machine without it."""
+    error = f"ModuleNotFoundError(\"No module named '{package}'\", name={package!r})"
+    (folder / f"{package}.py").write_text(f"raise {error}")
+    return str(folder)
+
+
+def test_without_papermill_the_extra_is_named(tmp_path):
+    command = ["-m", "ecglib", "execute", "notebooks/00_map.ipynb", str(tmp_path / "out.ipynb")]
+    done = subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True,
+                          env=os.environ | {"PYTHONPATH": absent("papermill", tmp_path)})  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.strip() == "error: papermill is not installed; install the extra: pip install -e '.[book]'"
+    assert not (tmp_path / "out.ipynb").exists()
+
+
+def test_without_jupyter_book_the_extra_is_named(tmp_path):
+    code = ("from ecglib import book\n"
+            "book._copy_chapters = lambda study: None\n"
+            "from ecglib.__main__ import main; raise SystemExit(main(['render', '--preset', 'smoke']))")  # fmt: skip
+    done = run_python(code, PYTHONPATH=absent("jupyter_book", tmp_path), ECGLIB_WORK=str(tmp_path / "work"))
+    assert done.returncode == 2
+    assert "install the extra: pip install -e '.[book]'" in done.stderr
+
+
+def test_without_npm_the_build_says_so_and_goes_on(tmp_path):
+    code = ("from ecglib import book; from pathlib import Path\n"
+            f"book.MATHJAX = Path({str(tmp_path / 'mathjax')!r}); book.vendor_mathjax()\n"
+            "print(repr(book._mathjax_setting()))")  # fmt: skip
+    done = run_python(code, PATH=str(tmp_path), ECGLIB_WORK=str(tmp_path / "work"))
+    assert done.returncode == 0
+    assert "MathJax not bundled" in done.stderr and "CDN" in done.stderr
+    assert done.stdout.strip() == "''"
