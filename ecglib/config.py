@@ -55,7 +55,7 @@ class NetworkConfig:
 class MelConfig:
     """The mel-spectrogram loss: weight λ (0 = baseline) and the resolutions that are summed."""
 
-    weight: float = 0.1
+    weight: float = 0.02
     windows: tuple[int, ...] = (512, 256, 64)
     n_mels: tuple[int, ...] = (128, 64, 16)
     floor: float = 1e-2
@@ -68,14 +68,14 @@ class ConditionsConfig:
 
     groups: tuple[str, ...] = ("diagnosis", "form", "rhythm", "age", "sex", "rate")
     width: int = 32
-    drop: float = 0.1
+    drop: float = 0.05
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
     """The optimiser and the loop."""
 
-    steps: int = 1800
+    steps: int = 1600
     batch: int = 12
     learning_rate: float = 2e-3
     weight_decay: float = 0.0
