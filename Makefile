@@ -6,6 +6,7 @@ DATA   ?=
 SEED   ?= 0
 PYTHON ?= python3
 export PRESET COHORT DATA SEED
+unexport ECGLIB_WORK
 
 PY        := .venv/bin/python
 INSTALLED := .venv/.installed
@@ -22,7 +23,7 @@ help: ## show this help
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo "  PRESET   smoke: every step once, in minutes, to see that all runs. quick: the default, 2 cores, about 20 min."
-	@echo "           small: about an hour. paper: the published size, wants a GPU."
+	@echo "           small: more of the same, perhaps an hour. paper: SSSD-ECG's size, wants a GPU."
 	@echo "  COHORT   virtual needs no data. ludb and ptb-xl read the records below DATA, which may hold blanks."
 	@echo "  SEED     seed of everything random."
 
@@ -30,7 +31,7 @@ setup: $(INSTALLED) ## make .venv and install ecglib with everything the book an
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -m ecglib check
-	@test -x $(PY) || $(PYTHON) -m venv .venv || { echo "error: $(PYTHON) -m venv failed; on Debian: apt install python3-venv" >&2; exit 2; }
+	@$(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv || { echo "error: $(PYTHON) -m venv failed; on Debian: apt install python3-venv" >&2; exit 2; }
 	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[book,test,lint]'
 	@touch $@
 
@@ -38,7 +39,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 # Only then are they part of file names, in the second half of this file.
 book: ## execute the notebooks and render the book; prints the path of its first page last
 cohort: ## only read or make the cohort
-book cohort:
+book cohort: $(INSTALLED)
 	@$(PYTHON) -m ecglib check
 	@$(MAKE) --no-print-directory CHECKED=1 $@-checked
 

@@ -1,5 +1,7 @@
 """Thin commands, for Make and for the shell: ``python -m ecglib <command> --help``."""
 
+from __future__ import annotations
+
 import argparse
 import os
 import sys
@@ -22,9 +24,9 @@ def _parser() -> argparse.ArgumentParser:
         "render": "render the executed chapters of a study as a Jupyter Book",
     }.items():
         sub = command(name, text)
-        sub.add_argument("--cohort", default=os.environ.get("COHORT") or "virtual")
-        sub.add_argument("--preset", default=os.environ.get("PRESET") or "quick")
-        sub.add_argument("--seed", default=os.environ.get("SEED") or "0")
+        sub.add_argument("--cohort", default=os.environ.get("COHORT", "virtual"))
+        sub.add_argument("--preset", default=os.environ.get("PRESET", "quick"))
+        sub.add_argument("--seed", default=os.environ.get("SEED", "0"))
         if name in ("check", "prepare"):
             sub.add_argument("--data", default=os.environ.get("DATA", ""), help="folder of the real records")
     run = command("execute", "execute one notebook with papermill")
@@ -59,7 +61,7 @@ def _prepare(args: argparse.Namespace) -> None:
     _check(args)
     study = _study(args)
     config = study.config
-    n = config.cohort.n if args.cohort == "virtual" else None
+    n = config.cohort.n if args.cohort == "virtual" or args.preset == "smoke" else None  # else every real record
     cohort = load_cohort(args.cohort, root=args.data or None, n=n, seed=study.seed, fs=config.cohort.fs,
                          seconds=config.cohort.seconds)  # fmt: skip
     cohort.save(study.folder / "cohort", study=study.folder.name)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ecglib.errors import InputError, choose
-from ecglib.runs import atomic_file, inside, write_text
+from ecglib.runs import atomic_file, atomic_folder, inside, write_text
 from ecglib.study import ROOT, Study, work_folder
 
 BOOK = ROOT / "book"
@@ -43,7 +43,7 @@ def execute(notebook: Path, output: Path, parameters: dict[str, str]) -> None:
     try:
         import papermill
     except ImportError as error:
-        raise InputError(f"{error.name} is not installed; install the extra: pip install -e '.[book]'") from None
+        raise InputError(f"{error.name} is not installed; run `make setup`") from None
     if not notebook.is_file():
         raise InputError(f"notebook={notebook} does not exist")
     values = checked_parameters(papermill.inspect_notebook(str(notebook)), parameters, notebook.name)
@@ -143,7 +143,7 @@ def render(study: Study) -> Path:
     write_text(study.folder / "render.log", log)
     if done.returncode:
         missing = "No module named 'jupyter_book'" in log
-        remedy = "install the extra: pip install -e '.[book]'" if missing else f"see {study.folder / 'render.log'}"
+        remedy = "it is not installed: run `make setup`" if missing else f"see {study.folder / 'render.log'}"
         warnings = [line for line in log.splitlines() if "WARNING" in line or "ERROR" in line or "rror:" in line]
         raise InputError("\n  ".join([f"jupyter-book failed; {remedy}", *warnings[:10]]))
     return (BOOK / "_build" / "html" / "index.html").relative_to(ROOT)
@@ -176,18 +176,18 @@ def vendor_mathjax() -> None:
     cache = work_folder() / "npm"
     cache.mkdir(parents=True, exist_ok=True)
     try:
-        done = subprocess.run(["npm", "pack", "mathjax@3", "--silent"], cwd=cache, capture_output=True, text=True,
-                              timeout=180)  # fmt: skip
-        if done.returncode:
-            raise OSError(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "npm pack failed")
-        archive = cache / done.stdout.strip().splitlines()[-1]
-    except (OSError, subprocess.TimeoutExpired) as error:
+        command = ["npm", "pack", "mathjax@3", "--silent"]
+        done = subprocess.run(command, cwd=cache, capture_output=True, text=True, timeout=180)
+        if done.returncode or not done.stdout.strip():
+            raise OSError((done.stderr.strip().splitlines() or ["npm pack gave no archive"])[-1])
+        with tarfile.open(cache / done.stdout.split()[-1]) as tar:
+            tar.extractall(cache, filter="data")
+        with atomic_folder(MATHJAX) as folder:
+            for part in MATHJAX_PARTS:
+                source, target = cache / "package" / "es5" / part, folder / part
+                target.parent.mkdir(parents=True, exist_ok=True)
+                (shutil.copytree if source.is_dir() else shutil.copy)(source, target)
+    except (OSError, tarfile.TarError, subprocess.TimeoutExpired) as error:
         print(f"MathJax not bundled ({error}): equations in the book need the internet (the CDN)", file=sys.stderr)
-        return
-    with tarfile.open(archive) as tar:
-        tar.extractall(cache, filter="data")
-    for part in MATHJAX_PARTS:
-        source, target = cache / "package" / "es5" / part, MATHJAX / part
-        target.parent.mkdir(parents=True, exist_ok=True)
-        (shutil.copytree if source.is_dir() else shutil.copy)(source, target)
-    shutil.rmtree(cache)
+    finally:
+        shutil.rmtree(cache, ignore_errors=True)

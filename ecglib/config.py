@@ -64,7 +64,7 @@ class MelConfig:
 
 @dataclass(frozen=True)
 class ConditionsConfig:
-    """Groups of conditions, the width of each group's embedding, and how often all of them are dropped."""
+    """Groups of conditions, the width of each group's embedding, and how often all, and each by itself, are dropped."""
 
     groups: tuple[str, ...] = ("diagnosis", "form", "rhythm", "age", "sex", "rate")
     width: int = 32
@@ -265,6 +265,12 @@ def _check_values(config: Config) -> None:
             raise InputError(f"{key}={flat[key]!r} is out of range; expected {low} to {high}")
     for key, words in _WORDS.items():
         choose(key, flat[key], words)
+    if config.sampling.steps > config.diffusion.timesteps:
+        raise InputError(f"sampling.steps={config.sampling.steps} is more than diffusion.timesteps="
+                         f"{config.diffusion.timesteps}; lower the one or raise the other")  # fmt: skip
+    if min(config.mel.windows) < 8 or min(config.mel.n_mels) < 1:
+        raise InputError(f"mel.windows={config.mel.windows} with mel.n_mels={config.mel.n_mels}; expected windows of "
+                         "at least 8 samples and at least 1 mel each")  # fmt: skip
     if len(config.mel.windows) != len(config.mel.n_mels):
         raise InputError(f"mel.windows={config.mel.windows} and mel.n_mels={config.mel.n_mels} differ in length")
     if config.network.heads and 2 * config.network.channels % config.network.heads:

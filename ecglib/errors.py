@@ -1,5 +1,7 @@
 """Errors that a user can mend: they name the argument, what came, what was expected and the remedy."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 from difflib import get_close_matches
 

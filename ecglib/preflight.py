@@ -50,9 +50,9 @@ def check(preset: str, cohort: str, data: str | os.PathLike[str] | None, seed: s
 
     choose("PRESET", preset, PRESETS)
     choose("COHORT", cohort, COHORTS)
-    text = str(seed).strip()
-    if not (text.isascii() and text.isdecimal() and len(text) <= 10 and int(text) < 2**32):
-        raise InputError(f"SEED={seed!r}; expected a whole number from 0 to {2**32 - 1}")
+    text = str(seed)
+    if not (text.isascii() and text.isdecimal() and len(text) <= 10 and text == str(int(text)) and int(text) < 2**32):
+        raise InputError(f"SEED={seed!r}; expected a whole number from 0 to {2**32 - 1}, without leading zeros")
     return find_records(cohort, data)
 
 

@@ -24,7 +24,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "training.validate_every": 500,
         "training.save_every": 500,
     },
-    "paper": {  # SSSD-ECG as published: see the chapter "differences" for what is not known of it
+    "paper": {  # SSSD-ECG as its public code has it: see the page "differences" for what is not known
         "cohort.n": 21799,
         "cohort.n_evaluate": 2198,
         "diffusion.schedule": "linear",

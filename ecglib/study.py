@@ -84,7 +84,9 @@ class Study:
         """
         cohort = read_manifest(self.folder / "cohort", "cohort", make=self.command)
         digest = hashlib.sha256(cohort["sha256"]["signals.npy"].encode() + cohort["sha256"]["table.csv"].encode())
-        for path in sorted((ROOT / "ecglib" / "diffusion").glob("*.py")):
+        code = ROOT / "ecglib"
+        signals = (code / "signals" / name for name in ("beats.py", "leads.py", "statements.py"))
+        for path in [*sorted((code / "diffusion").glob("*.py")), *signals]:
             digest.update(path.read_bytes())
         return self.folder / "runs" / f"{self.config.id}-{digest.hexdigest()[:8]}"
 

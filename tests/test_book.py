@@ -19,22 +19,22 @@ def absent(package: str, folder) -> str:
     return str(folder)
 
 
-def test_without_papermill_the_extra_is_named(tmp_path):
+def test_without_papermill_the_remedy_is_named(tmp_path):
     command = ["-m", "ecglib", "execute", "notebooks/00_map.ipynb", str(tmp_path / "out.ipynb")]
     done = subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True,
                           env=os.environ | {"PYTHONPATH": absent("papermill", tmp_path)})  # fmt: skip
     assert done.returncode == 2
-    assert done.stderr.strip() == "error: papermill is not installed; install the extra: pip install -e '.[book]'"
+    assert done.stderr.strip() == "error: papermill is not installed; run `make setup`"
     assert not (tmp_path / "out.ipynb").exists()
 
 
-def test_without_jupyter_book_the_extra_is_named(tmp_path):
+def test_without_jupyter_book_the_remedy_is_named(tmp_path):
     code = ("from ecglib import book\n"
             "book._copy_chapters = lambda study: None\n"
             "from ecglib.__main__ import main; raise SystemExit(main(['render', '--preset', 'smoke']))")  # fmt: skip
     done = run_python(code, PYTHONPATH=absent("jupyter_book", tmp_path), ECGLIB_WORK=str(tmp_path / "work"))
     assert done.returncode == 2
-    assert "install the extra: pip install -e '.[book]'" in done.stderr
+    assert "it is not installed: run `make setup`" in done.stderr
 
 
 def test_without_npm_the_build_says_so_and_goes_on(tmp_path):

@@ -44,6 +44,10 @@ def test_override_leaves_the_original_alone():
         ({"cohort.n": 10**12}, "out of range"),
         ({"seed": -1}, "out of range"),
         ({"diffusion.target": "eps"}, "patch"),
+        ({"diffusion.timesteps": 20}, "more than diffusion.timesteps"),
+        ({"mel.windows": (0, 0, 0)}, "at least 8 samples"),
+        ({"network.heads": 3}, "does not divide"),
+        ({"conditions.groups": ("age",)}, "no 'rate'"),
     ],
 )
 def test_wrong_overrides_are_refused(change, message):
@@ -76,7 +80,7 @@ def test_from_json_of_any_tree_is_a_config_or_an_input_error(tree):
         pass
 
 
-def test_the_paper_preset_is_the_published_setting():
+def test_the_paper_preset_is_the_setting_of_ssd_ecgs_public_code():
     config = Config.preset("paper")
     assert (config.diffusion.timesteps, config.diffusion.schedule, config.diffusion.target) == (200, "linear", "eps")
     assert (config.network.channels, config.network.blocks, config.network.state) == (256, 36, 64)

@@ -234,6 +234,9 @@ needs_make = pytest.mark.skipif(shutil.which("make") is None or " " in sys.execu
     (["PRESET=nope"], "PRESET='nope' is not known"),
     (["PRESET=$(HOME)"], "PRESET="),
     (["SEED=x"], "SEED='x'"),
+    (["SEED=007"], "without leading zeros"),
+    (["SEED="], "SEED=''"),
+    (["PRESET="], "PRESET=''"),
     (["SEED=-1"], "SEED='-1'"),
     (["COHORT=ludb"], "DATA is empty"),
     (["COHORT=ludb", "DATA=/nonexistent"], "DATA='/nonexistent' does not exist"),
@@ -274,3 +277,8 @@ def test_make_help_names_every_target(bare):
         assert re.search(rf"^  {target} ", done.stdout, re.MULTILINE), target
     for name in ("PRESET", "COHORT", "DATA", "SEED"):
         assert name in done.stdout
+
+
+def test_the_readmes_measurements_are_filled_in():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert not re.search(r"\b[A-Z]+_(TIME|MEM)\b", readme)

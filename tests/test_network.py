@@ -1,4 +1,4 @@
-"""The SSSD network: shapes, folding, conditions that matter, the published size."""
+"""The SSSD network: shapes, folding, conditions that matter, the size of SSSD-ECG."""
 
 import pytest
 import torch
@@ -95,7 +95,7 @@ def test_the_same_seed_gives_the_same_weights_and_leaves_the_global_generator_al
     assert any(not torch.equal(p, q) for p, q in zip(a.parameters(), c.parameters(), strict=True))
 
 
-def test_the_paper_preset_has_its_published_size_and_takes_a_step():
+def test_the_paper_preset_has_the_size_of_ssd_ecg_and_takes_a_step():
     config = Config.preset("paper")
     network = network_of(config, 8)
     parameters = sum(p.numel() for p in network.parameters())

@@ -25,6 +25,9 @@ WRONG = [
     (("quick", "virtual", "", "1.5"), "SEED='1.5'"),
     (("quick", "virtual", "", ""), "SEED=''"),
     (("quick", "virtual", "", "9" * 10), "SEED="),
+    (("quick", "virtual", "", "007"), "without leading zeros"),
+    (("", "virtual", "", "0"), "PRESET=''"),
+    (("quick", "", "", "0"), "COHORT=''"),
 ]
 
 
@@ -86,3 +89,17 @@ def test_it_needs_nothing_but_the_standard_library() -> None:
                           cwd=Path(__file__).resolve().parents[1])  # fmt: skip
     assert time.perf_counter() - start < 2
     assert not {"numpy", "pandas", "torch", "wfdb"} & set(done.stdout.split())
+
+
+def test_an_old_python_reaches_the_line_that_says_so() -> None:
+    """What runs before the check must parse, and be defined, on Python 3.8."""
+    import ast
+
+    import ecglib
+
+    package = Path(ecglib.__file__).parent
+    for name in ("__init__.py", "__main__.py", "errors.py", "preflight.py"):
+        tree = ast.parse((package / name).read_text(encoding="utf-8"), feature_version=(3, 8))
+        if name != "__init__.py":  # which annotates with names of old
+            future = [node for node in tree.body if isinstance(node, ast.ImportFrom) and node.module == "__future__"]
+            assert future, f"{name}: annotations would be evaluated"

@@ -140,7 +140,7 @@ def test_guidance_is_the_formula_and_one_is_none(generator):
 @pytest.mark.parametrize(
     ("argument", "value"),
     [("guidance", math.nan), ("guidance", -1.0), ("steps", 0), ("steps", 10**12), ("copies", 0), ("batch", 0),
-     ("sampler", "euler")],
+     ("sampler", "euler"), ("seed", -1), ("seed", 0.5)],
 )  # fmt: skip
 def test_impossible_arguments_are_refused_by_name(generator, argument, value):
     with pytest.raises(InputError, match=argument):
@@ -152,6 +152,19 @@ def test_an_empty_or_incomplete_table_is_refused(generator):
         generator.sample(asked(0))
     with pytest.raises(InputError, match="scp_codes"):
         generator.sample(asked().drop(columns="scp_codes"))
+
+
+@pytest.mark.parametrize(
+    ("column", "value"), [("scp_codes", {"AFBI": 0.0}), ("sex", -1.0), ("age", 200.0), ("heart_rate", "fast")]
+)
+def test_a_misspelt_or_impossible_request_is_refused_before_sampling(generator, column, value):
+    with pytest.raises(InputError, match=column):
+        generator.sample(asked(1).assign(**{column: [value]}), on_step=lambda *step: pytest.fail("it sampled"))
+
+
+def test_what_was_not_asked_for_is_not_copied_into_the_synthetic_table(generator):
+    table = asked(2).assign(report="Mrs Example, ward 3", device="X", recording_date="1984-11-09", pr_ms=160.0)
+    assert not {"report", "device", "recording_date", "pr_ms"} & set(generator.sample(table).table)
 
 
 def test_weights_that_do_not_fit_are_refused(run, tmp_path):

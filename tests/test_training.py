@@ -143,15 +143,16 @@ def test_a_damaged_checkpoint_is_an_error_never_a_silent_restart(tmp_path, damag
         train(TINY, tiny_cohort(), run, progress=False)
 
 
-def test_a_loss_that_becomes_nan_stops_and_keeps_the_last_good_checkpoint(tmp_path):
-    config = TINY.override({"training.learning_rate": 1.0, "training.clip": 0.0, "training.steps": 100_000,
-                            "training.save_every": 1, "training.warmup": 0, "mel.weight": 100.0})  # fmt: skip
-    cohort = tiny_cohort()
-    huge = Cohort((cohort.x * 1e18).astype(np.float32), 100, LEADS_12, cohort.table)
-    config = config.override({"training.standardise": False})
-    with pytest.raises(InputError, match=r"the loss became (nan|inf) at step"):
-        train(config, huge, tmp_path / "run", progress=False)
-    assert not (tmp_path / "run" / MANIFEST).exists()
+def test_a_loss_that_becomes_infinite_stops_and_keeps_the_last_good_checkpoint(tmp_path):
+    config, run, cohort = TINY.override({"training.standardise": False}), tmp_path / "run", tiny_cohort()
+    train(config, cohort, run, progress=False, stop_after=4)
+    good = files_of(run)
+    huge = Cohort((cohort.x * 1e25).astype(np.float32), 100, LEADS_12, cohort.table)  # its square overflows
+    with pytest.raises(InputError, match=r"the loss became (nan|inf) at step 4"):
+        train(config, huge, run, progress=False)
+    assert files_of(run) == good and not (run / MANIFEST).exists()
+    train(config, cohort, run, progress=False)
+    assert (run / MANIFEST).exists()
 
 
 def test_a_gpu_asked_for_and_absent_is_refused(tmp_path):

@@ -28,7 +28,7 @@ from ecglib.diffusion.seeds import RecordNoise
 from ecglib.errors import InputError, choose
 from ecglib.runs import read_manifest
 from ecglib.signals import LEADS_12, Cohort, to_twelve_leads
-from ecglib.signals.table import COLUMNS
+from ecglib.signals.table import COLUMNS, check_table
 
 
 class Generator:
@@ -97,7 +97,9 @@ class Generator:
         InputError
             If an argument is unknown or out of range, or a sample is not finite.
         """
-        asked = asked_table(table, copies)
+        if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
+            raise InputError(f"seed={seed!r}; expected a whole number from 0 to {2**32 - 1}")
+        asked = check_table(asked_table(table, copies))
         batch = self.config.sampling.batch if batch is None else batch
         if not 1 <= batch <= 65_536:
             raise InputError(f"batch={batch}; expected 1 to 65536")
@@ -141,7 +143,7 @@ class Generator:
         guidance = settings.guidance if guidance is None else guidance
         if not 0 <= guidance <= 100:  # NaN fails too
             raise InputError(f"guidance={guidance}; expected 0 to 100, 1 for none")
-        steps = min(settings.steps, len(self.schedule)) if steps is None else steps
+        steps = settings.steps if steps is None else steps
         encoded = self.conditions.encode(asked).to(self.device)
         keys = [(seed, int(i), int(copy)) for i, copy in zip(asked["source_ecg_id"], asked["copy"], strict=True)]
         noise = RecordNoise(keys, (len(self.signals.leads), self.signals.n_times), self.device)

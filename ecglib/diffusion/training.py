@@ -35,7 +35,7 @@ from ecglib.diffusion.network import SSSD
 from ecglib.diffusion.process import Schedule, predict_x0, q_sample, target_of
 from ecglib.diffusion.seeds import batch_rows, seeded
 from ecglib.errors import InputError
-from ecglib.runs import MANIFEST, locked, read_manifest, write_manifest, write_text
+from ecglib.runs import MANIFEST, locked, read_manifest, sha256_of, write_manifest, write_text
 from ecglib.signals import LEADS_8, LEADS_12, Cohort, to_eight_leads
 
 CHECKPOINT, LOG = "checkpoint.safetensors", "log.csv"
@@ -92,7 +92,9 @@ def train(config: Config, cohort: Cohort, run: Path | str, *, device: str = "cpu
         loop.run(progress, stop_after)
         if loop.step == config.training.steps:
             write_manifest(run, "run", config=config.id, cohort=cohort.source, n_train=len(parts[0]),
-                           n_validation=len(parts[1]), best=loop.best, threads=torch.get_num_threads())  # fmt: skip
+                           n_validation=len(parts[1]), best=loop.best, seed=config.seed,
+                           threads=torch.get_num_threads(),
+                           sha256={name: sha256_of(run / name) for name in (WEIGHTS, "config.json", LOG)})  # fmt: skip
     return run
 
 
@@ -135,7 +137,8 @@ class _Loop:
             self._restore()
 
     def run(self, progress: bool, stop_after: int | None) -> None:
-        last = min(self.config.training.steps, stop_after or self.config.training.steps)
+        steps = self.config.training.steps
+        last = steps if stop_after is None else min(steps, stop_after)
         bar = tqdm(total=self.config.training.steps, initial=self.step, unit="step", mininterval=2,
                    desc="training", disable=not progress)  # fmt: skip
         with bar:

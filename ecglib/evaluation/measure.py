@@ -182,7 +182,11 @@ def _floor(metric: Metric, floors: list[Comparison], keys: list[str]) -> tuple[n
             missing = f"floor not computed because {error}"
     if not found:
         return np.full(len(keys), np.nan), missing
-    return np.mean(found, axis=0), missing
+    floor = np.mean(found, axis=0)
+    unknown = [key for key, value in zip(keys, floor, strict=True) if np.isnan(value)]
+    if unknown:
+        missing = "; ".join(filter(None, [missing, f"no floor for {', '.join(unknown)}: too few real records"]))
+    return floor, missing
 
 
 def name_of(metric: Metric) -> str:

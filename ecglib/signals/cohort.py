@@ -74,6 +74,8 @@ class Cohort:
         ``ecg_id`` (int, unique), ``patient_id``, ``age`` in years, ``sex`` (0 male, 1 female), ``height`` in cm,
         ``weight`` in kg, ``heart_rate`` in beats/min, ``scp_codes`` (dict: statement → likelihood 0–100, where 0
         means "present, confidence unknown"), ``strat_fold`` (1–10). Unknown values are NaN. Other columns are kept.
+        Without ``patient_id`` every record counts as a patient of its own; without ``strat_fold`` all are in fold 1:
+        see `assign_folds`.
     waves : DataFrame or None, one row a beat
         What is known of the truth: ``ecg_id`` and times in s from the record's start: ``p_on``, ``p_peak``,
         ``p_off``, ``qrs_on``, ``r``, ``qrs_off``, ``t_peak``, ``t_off``; NaN where a wave is absent.
