@@ -37,10 +37,10 @@ def test_beats_of_virtual_patients_are_where_their_hearts_beat():
     assert np.median(np.abs(measured["heart_rate"] - cohort.table["heart_rate"])) < 1
 
 
-def test_the_same_beats_at_100_and_500_hz(shared):
+def test_the_same_beats_at_100_and_500_hz_away_from_the_ends(shared):
     slow, fast = (load_cohort("ludb", root=shared / "data" / "ludb", fs=fs, n=20) for fs in (100, 500))
     for x, y in zip(slow.x, fast.x, strict=True):
-        a, b = find_beats(x, 100), find_beats(y, 500)
+        a, b = (beats[(beats > 0.2) & (beats < 9.8)] for beats in (find_beats(x, 100), find_beats(y, 500)))
         assert len(a) == len(b) and np.abs(a - b).max() < 0.03
 
 
