@@ -70,12 +70,29 @@ class Study:
         words += [f"SEED={self.seed}"] if self.seed else []
         return " ".join(words)
 
+    def need(self, step: str) -> "Study":
+        """Return the study itself if a step is done; else say, before anything heavy is imported, what makes it.
+
+        Parameters
+        ----------
+        step : {"cohort", "run", "samples"}
+
+        Raises
+        ------
+        InputError
+            If the step was not done; the message names the make target.
+        """
+        if choose("step", step, ("cohort", "run", "samples")) == "run":
+            self.finished_run()
+        else:
+            read_manifest(self.folder / step, "cohort", make=self.command)
+        return self
+
     def open_cohort(self) -> "Cohort":
         """Open the prepared cohort; `InputError` naming the make target if it was not prepared."""
         from ecglib.signals.cohort import Cohort
 
-        read_manifest(self.folder / "cohort", "cohort", make=self.command)
-        return Cohort.load(self.folder / "cohort")
+        return Cohort.load(self.need("cohort").folder / "cohort")
 
     def run_folder(self) -> Path:
         """Return where this study's training run lives: its name changes with configuration, data and code.
@@ -101,5 +118,4 @@ class Study:
         """Open the synthetic cohort that chapter 08_sample made; `InputError` if it was not made."""
         from ecglib.signals.cohort import Cohort
 
-        read_manifest(self.folder / "samples", "cohort", make=self.command)
-        return Cohort.load(self.folder / "samples")
+        return Cohort.load(self.need("samples").folder / "samples")
