@@ -137,6 +137,7 @@ class _Loop:
             self._restore()
 
     def run(self, progress: bool, stop_after: int | None) -> None:
+        """Train to the last step, or until `stop_after` steps are done; validate and save on the way."""
         steps = self.config.training.steps
         last = steps if stop_after is None else min(steps, stop_after)
         bar = tqdm(total=self.config.training.steps, initial=self.step, unit="step", mininterval=2,
