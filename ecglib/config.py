@@ -17,8 +17,9 @@ from ecglib.presets import PRESETS
 
 @dataclass(frozen=True)
 class CohortConfig:
-    """How much data: virtual patients made (`n`), records evaluated (`n_evaluate`), sampling rate and length."""
+    """Whose data and how much: virtual patients' population and number of records, records evaluated, rate, length."""
 
+    population: str = "teaching"
     n: int = 4000
     n_evaluate: int = 256
     fs: int = 100  # Hz
@@ -220,6 +221,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "sampling.batch": (1, 65_536),
 }
 _WORDS: dict[str, tuple[str, ...]] = {
+    "cohort.population": ("ptb-xl", "teaching"),
     "diffusion.schedule": ("linear", "cosine"),
     "diffusion.target": ("eps", "v", "x0"),
     "mel.weighting": ("none", "alpha_bar"),

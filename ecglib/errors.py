@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+MOST_LISTED = 30  # choices that a message lists whole
+
 
 class InputError(ValueError):
     """What the user gave cannot be used; the message says what to change."""
@@ -32,4 +34,5 @@ def choose(argument: str, value: object, choices: Iterable[str]) -> str:
         return value
     near = get_close_matches(str(value), known, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}? " if near else ""
-    raise InputError(f"{argument}={value!r} is not known: {hint}choose one of {', '.join(known)}")
+    listed = ", ".join(known) if len(known) <= MOST_LISTED else f"{', '.join(known[:5])}, … ({len(known)} in all)"
+    raise InputError(f"{argument}={value!r} is not known: {hint}choose one of {listed}")

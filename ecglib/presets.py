@@ -17,6 +17,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     "quick": {},
     "small": {  # sized for about half an hour on two cores; not measured yet
+        "cohort.population": "ptb-xl",
         "network.blocks": 8,
         "network.patch": 5,
         "training.steps": 4000,
@@ -25,6 +26,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "training.save_every": 500,
     },
     "paper": {  # SSSD-ECG as its public code has it: see the page "differences" for what is not known
+        "cohort.population": "ptb-xl",
         "cohort.n": 21799,
         "cohort.n_evaluate": 2198,
         "diffusion.schedule": "linear",

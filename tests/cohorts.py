@@ -1,14 +1,14 @@
 """Small cohorts for tests: random leads that hang together, and LUDB where it is at hand."""
 
-import re
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.signal import resample_poly
 
 from ecglib.signals import LEADS_8, LEADS_12, Cohort, to_twelve_leads
+from ecglib.signals.resample import resample
+from ecglib.signals.wfdb_io import read_record
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 LUDB = SHARED / "data" / "ludb" / "data"
@@ -32,15 +32,9 @@ def random_cohort(n: int, *, seed: int = 0, fs: int = 100, n_times: int = 500, p
 
 
 def ludb(n: int, fs: int = 500) -> Cohort:
-    """The first n records of LUDB (ADC count minus baseline is microvolts); skips the test where it is absent."""
+    """The first n records of LUDB; skips the test where it is absent."""
     if not LUDB.is_dir():
         pytest.skip(f"{LUDB} is not at hand: real records are read where they stand, and none are committed")
-    records = []
-    for number in range(1, n + 1):
-        lines = (LUDB / f"{number}.hea").read_text().splitlines()[1:13]
-        base = [int(found.group(1)) if (found := re.search(r"\((-?\d+)\)", line)) else 0 for line in lines]
-        counts = np.fromfile(LUDB / f"{number}.dat", dtype="<i2").reshape(-1, 12).T  # (12, 5000)
-        records.append((counts - np.array(base)[:, None]) / 1000)
-    x = resample_poly(np.stack(records), fs, 500, axis=-1).astype(np.float32)
+    x = [read_record(LUDB, str(k), fs=500, seconds=10, gain=1000)[0] for k in range(1, n + 1)]
     table = pd.DataFrame({"ecg_id": np.arange(1, n + 1), "scp_codes": [{} for _ in range(n)]})
-    return Cohort(x, fs, LEADS_12, table, source="LUDB 1.0.1")
+    return Cohort(resample(np.stack(x), 500, fs), fs, LEADS_12, table, source="LUDB 1.0.1")

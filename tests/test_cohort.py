@@ -116,6 +116,13 @@ def test_a_patient_in_two_folds_is_refused(cohort: Cohort) -> None:
         check_disjoint(cohort, cohort)
 
 
+@pytest.mark.parametrize(("folds", "words"), [((1, 9), "fold 10"), ((1, 10), "fold 9"), ((9, 10), "folds 1–8")])
+def test_a_part_without_records_is_refused(cohort: Cohort, folds: tuple[int, int], words: str) -> None:
+    table = cohort.table.assign(strat_fold=np.where(cohort.table["patient_id"] % 2, *folds))
+    with pytest.raises(InputError, match=f"strat_fold: no record is in {words}"):
+        replace(cohort, table=table).split()
+
+
 def test_folds_keep_patients_together_and_follow_the_seed(cohort: Cohort) -> None:
     folds = assign_folds(cohort.table, 1)
     assert set(folds) == set(range(1, 11))

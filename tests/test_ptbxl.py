@@ -13,7 +13,7 @@ from handmade import make_cohort
 from ecglib.errors import InputError
 from ecglib.signals import STATEMENTS, Cohort, einthoven_residual, load_cohort, read_ptbxl, save_ptbxl_layout
 from ecglib.signals.readers.metadata import parse_codes
-from ecglib.signals.readers.ptbxl import read_table
+from ecglib.signals.readers.ptbxl import _version, read_table
 from ecglib.signals.readers.records import choose_records
 
 
@@ -136,6 +136,7 @@ def test_rates(tmp_path: Path) -> None:
     fast = make_cohort(fs=500)
     save_ptbxl_layout(fast, tmp_path / "x")
     assert read_ptbxl(tmp_path / "x", fs=500).x.shape == (24, 12, 5000)
+    shutil.rmtree(tmp_path / "x" / "records100")
     slow = read_ptbxl(tmp_path / "x", fs=100)  # only records500 is there: resampled
     assert slow.x.shape == (24, 12, 1000) and slow.notes["native_fs"] == 500
     assert np.abs(einthoven_residual(slow.x)).max() < 3e-3
@@ -200,7 +201,7 @@ def test_a_table_of_patients(tmp_path: Path) -> None:
     assert table["ecg_id"].tolist() == table["patient_id"].tolist() == [7, 8] and table["age"][0] == 90
     assert table["scp_codes"][1] == {"AFIB": 0.0, "LVH": 50.0} and table["sex"].isna().all()
     path.write_text("ecg_id,scp_codes\n7,{'NORM': 100.0}\n8,{'OOPS': 1}\n")
-    with pytest.raises(InputError, match=r"'OOPS' is not one of the 71.*at ecg_id 8"):
+    with pytest.raises(InputError, match=r"'OOPS' is not known: .*71 in all.*at ecg_id 8"):
         read_table(path)
 
 
@@ -231,3 +232,14 @@ def test_the_hand_made_cohort_is_read_unchanged(layout: Path, cohort: Cohort) ->
     read = read_ptbxl(layout)
     np.testing.assert_allclose(read.x, cohort.x, atol=5e-4)
     pd.testing.assert_frame_equal(read.table[cohort.table.columns], cohort.table)
+
+
+def test_which_version_it_is(layout: Path, shared: Path) -> None:
+    complete = pd.DataFrame({"patient_id": [*range(18_869), *range(21_799 - 18_869)]})
+    assert _version(layout, complete, strict=True) == "1.0.3"
+    assert read_ptbxl(layout, strict=True).notes["version"] == "other: 24 records of 12 patients"  # an export of ours
+    (layout / "manifest.json").unlink()
+    with pytest.raises(InputError, match=r"not the table of PTB-XL 1\.0\.3 \(other: 24 .*21,799 records of 18,869 pat"):
+        read_ptbxl(layout, strict=True)
+    genuine = pd.read_csv(shared / "data" / "ptb-xl-metadata" / "ptbxl_database_partial.csv", dtype=str)
+    assert _version(layout, genuine, strict=False) == "other: 3,496 records of 3,154 patients"

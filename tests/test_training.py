@@ -168,7 +168,7 @@ def test_a_cohort_that_does_not_fit_is_refused(tmp_path):
         train(TINY, tiny_cohort(fs=500), tmp_path / "a", progress=False)
     with pytest.raises(InputError, match=r"no multiple of network\.patch"):
         train(TINY, tiny_cohort(n_times=201), tmp_path / "b", progress=False)
-    with pytest.raises(InputError, match="validation fold 9"):
+    with pytest.raises(InputError, match=r"no record is in fold 9 \(validation\)"):
         train(TINY, cohort.folds(1, 2, 10), tmp_path / "c", progress=False)
 
 

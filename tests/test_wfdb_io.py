@@ -120,6 +120,36 @@ def test_a_flat_lead(write_record: Write) -> None:
     assert error.reason == "flat lead" and "III, V2" in str(error)
 
 
+def test_a_clipped_lead(write_record: Write) -> None:
+    counts = sound_counts()
+    lead = int(np.argmax(counts.max(axis=1)))
+    counts[lead] = np.minimum(counts[lead], counts[lead].max() // 2)
+    error = refused(*write_record(counts=counts))
+    assert error.reason == "clipped lead" and LEADS_12[lead] in str(error)
+
+
+def test_leads_that_rest_far_from_zero(write_record: Write) -> None:
+    counts = sound_counts()
+    counts[8] += 4000
+    assert np.median(read(*write_record(counts=counts))[8]) > 3.9  # electrodes drift
+    counts[8] += 2000
+    assert refused(*write_record(counts=counts)).reason == "offset"
+
+
+def test_limb_leads_of_different_gains(write_record: Write) -> None:
+    error = refused(*write_record(lambda text: text.replace("1000.0(0)", "3000.0(0)", 1)))
+    assert error.reason == "Einthoven" and "gains" in str(error)
+
+
+def test_longer_records_are_cut_only_where_asked(write_record: Write) -> None:
+    counts = np.tile(sound_counts(), 2)[:, :1200]
+    root, name = write_record(counts=counts)
+    assert refused(root, name).reason == "length"
+    x, header = read_record(root, name, fs=100, seconds=10.0, crop=True)
+    assert x.shape == (12, 1000) and header.n_times == 1200  # the checksum of all 1200 was right
+    np.testing.assert_allclose(x * 1000, counts[:, :1000], atol=1e-3)
+
+
 def test_missing_files(write_record: Write) -> None:
     root, name = write_record()
     assert refused(root, "none").reason == "missing file"

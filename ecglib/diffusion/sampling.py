@@ -90,7 +90,8 @@ class Generator:
         Returns
         -------
         Cohort
-            Twelve leads in mV. ``ecg_id`` is new (1, 2, …); ``source_ecg_id`` and ``copy`` say which row it answers.
+            Twelve leads in mV. ``ecg_id`` is new (1, 2, …); ``source_ecg_id`` and ``copy`` say which row it answers;
+            ``notes`` say how it was made.
 
         Raises
         ------
@@ -116,7 +117,12 @@ class Generator:
         if len(bad):
             raise InputError(f"{len(bad)} of {len(x)} samples hold NaN or inf: the run is not trained well enough, or "
                              f"guidance={guidance} is too strong")  # fmt: skip
-        return Cohort(x.astype(np.float32), self.signals.fs, LEADS_12, asked, source="synthetic")
+        settings = self.config.sampling
+        notes = {"preset": self.config.name, "config": self.config.id, "sampler": sampler, "seed": seed,
+                 "steps": settings.steps if steps is None else steps,
+                 "guidance": settings.guidance if guidance is None else guidance,
+                 "epsilon": "none: not differentially private"}  # fmt: skip
+        return Cohort(x.astype(np.float32), self.signals.fs, LEADS_12, asked, source="synthetic", notes=notes)
 
     def denoiser(self, encoded: Tensor, guidance: float = 1.0, phase: Tensor | None = None) -> Denoiser:
         """Return ``denoise(x_t, t) -> x0_hat`` for records with given conditions.

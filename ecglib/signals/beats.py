@@ -6,6 +6,8 @@ smoothed over 80 ms, peaks where the QRS complex is in every lead, whatever its 
 detector, for rates and R–R intervals; waves and their boundaries are another matter.
 """
 
+from functools import lru_cache
+
 import numpy as np
 import pandas as pd
 from scipy.ndimage import uniform_filter1d
@@ -19,9 +21,13 @@ LEAST_S = 2.0
 
 def beat_energy(x: np.ndarray, fs: int) -> np.ndarray:
     """Return e(t), float64 (L,), in mV/s, of one record x, float (n_leads, L) in mV (equation beat-energy)."""
-    band = butter(2, (5, min(25, 0.45 * fs)), "bandpass", fs=fs, output="sos")
-    slope = np.gradient(sosfiltfilt(band, np.asarray(x, np.float64), axis=-1), 1 / fs, axis=-1)
+    slope = np.gradient(sosfiltfilt(_band(fs), np.asarray(x, np.float64), axis=-1), 1 / fs, axis=-1)
     return uniform_filter1d(np.sqrt((slope**2).sum(axis=0)), max(1, round(SMOOTH_S * fs)))
+
+
+@lru_cache(maxsize=8)
+def _band(fs: int) -> np.ndarray:
+    return butter(2, (5, min(25, 0.45 * fs)), "bandpass", fs=fs, output="sos")
 
 
 def find_beats(x: np.ndarray, fs: int) -> np.ndarray:

@@ -143,9 +143,12 @@ class Cohort:
         Raises
         ------
         InputError
-            If a patient has records in more than one of the three parts.
+            If a part is empty, or a patient has records in more than one of the three.
         """
         parts = self.folds(*TRAIN_FOLDS), self.folds(VALIDATION_FOLD), self.folds(TEST_FOLD)
+        for part, name in zip(parts, ("folds 1–8 (training)", "fold 9 (validation)", "fold 10 (test)"), strict=True):
+            if not len(part):
+                raise InputError(f"column strat_fold: no record is in {name}; see ecglib.signals.assign_folds")
         check_disjoint(*parts)
         return parts
 
@@ -217,14 +220,22 @@ def check_replaceable(folder: Path | str, kind: str) -> None:
 
 
 def _save_signals(x: np.ndarray | Microvolts, path: Path) -> None:
-    counts = np.lib.format.open_memmap(path, mode="w+", dtype=np.int16, shape=x.shape)
-    for start in range(0, len(x), ROWS_AT_ONCE):
-        block = np.asarray(x[start : start + ROWS_AT_ONCE])
-        largest = float(np.abs(block).max(initial=0))
-        if largest > LARGEST_MV:
-            raise InputError(f"x reaches {largest:.1f} mV; int16 microvolts hold ±{LARGEST_MV} mV: is x in millivolts?")
-        counts[start : start + len(block)] = np.rint(block * 1000).astype(np.int16)
-    counts.flush()
+    """Write int16 µV block by block, without mapping the file: memory does not grow with the number of records."""
+    with open(path, "wb") as file:
+        np.lib.format.write_array_header_2_0(file, {"descr": "<i2", "fortran_order": False, "shape": tuple(x.shape)})
+        for start in range(0, len(x), ROWS_AT_ONCE):
+            file.write(in_microvolts(x, slice(start, start + ROWS_AT_ONCE)).tobytes())
+
+
+def in_microvolts(x: np.ndarray | Microvolts, rows: slice) -> np.ndarray:
+    """Return int16 (n_rows, n_leads, n_times): those records in µV; `InputError` above ±32.767 mV."""
+    if isinstance(x, Microvolts):
+        return x.counts[x.rows[rows]]
+    block = np.asarray(x[rows])
+    largest = float(np.abs(block).max(initial=0))
+    if largest > LARGEST_MV:
+        raise InputError(f"x reaches {largest:.1f} mV; int16 microvolts hold ±{LARGEST_MV} mV: is x in millivolts?")
+    return np.rint(block * 1000).astype("<i2")
 
 
 def check_signals(x: np.ndarray | Microvolts, fs: int, leads: Sequence[str]) -> None:

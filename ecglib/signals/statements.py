@@ -1,13 +1,14 @@
 """The 71 SCP-ECG statements of PTB-XL: what each says, and the groups it belongs to.
 
-Source: PTB-XL's own table ``scp_statements.csv`` (Wagner et al., Sci Data 7:154, 2020; CC BY 4.0), reduced to the
-columns used here.
+Source: PTB-XL's own table ``scp_statements.csv`` (Wagner et al., Sci Data 7:154, 2020; CC BY 4.0).
 """
 
 from collections.abc import Iterable
 from importlib.resources import files
 
 import pandas as pd
+
+from ecglib.errors import choose
 
 SUPERCLASSES: tuple[str, ...] = ("NORM", "MI", "STTC", "CD", "HYP")
 
@@ -18,7 +19,10 @@ def _read() -> pd.DataFrame:
 
 
 STATEMENTS: pd.DataFrame = _read()
-"""Index: statement; columns: description, group (diagnosis, form or rhythm), superclass, subclass ('' if none)."""
+"""Index: statement; columns: description, group (diagnosis, form or rhythm), superclass, subclass ('' if none), and
+PTB-XL's six of codes in other vocabularies."""
+
+_SUPERCLASS: dict[str, str] = STATEMENTS["superclass"].to_dict()
 
 
 def in_group(group: str) -> tuple[str, ...]:
@@ -30,7 +34,36 @@ def in_group(group: str) -> tuple[str, ...]:
     return tuple(STATEMENTS.index[STATEMENTS["group"] == group])
 
 
+LEVELS: tuple[str, ...] = ("superclass", "subclass", "diagnostic", "form", "rhythm", "all")
+
+
+def labels_of(codes: Iterable[str], level: str) -> set[str]:
+    """Return a record's labels at one level of PTB-XL's classification.
+
+    Parameters
+    ----------
+    codes : iterable of str
+        The record's statements.
+    level : {"superclass", "subclass", "diagnostic", "form", "rhythm", "all"}
+        Of 5, 23, 44, 19, 12 and 71 labels. NDT, NST_, DIG and LNGQT are diagnostic *and* form statements.
+
+    Raises
+    ------
+    InputError
+        If there is no such level, or a code is none of the 71 statements.
+
+    Notes
+    -----
+    Source: Wagner et al., Sci Data 7:154, 2020.
+    """
+    choose("level", level, LEVELS)
+    rows = STATEMENTS.loc[[choose("statement", code, STATEMENTS.index) for code in codes]]
+    if level in ("superclass", "subclass"):
+        return set(rows[level]) - {""}
+    wanted = rows["superclass"] != "" if level == "diagnostic" else (rows["group"] == level) | (level == "all")
+    return set(rows.index[wanted])
+
+
 def superclasses(codes: Iterable[str]) -> set[str]:
     """Return the diagnostic superclasses (NORM, MI, STTC, CD, HYP) of a record's statements."""
-    found = STATEMENTS["superclass"].reindex(list(codes))
-    return {name for name in found if isinstance(name, str) and name}
+    return {_SUPERCLASS[code] for code in codes if _SUPERCLASS.get(code)}

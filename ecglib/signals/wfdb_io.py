@@ -17,16 +17,18 @@ import numpy as np
 
 from ecglib.errors import InputError
 from ecglib.runs import inside
+from ecglib.signals import quality
+from ecglib.signals.cohort import LARGEST_MV
 from ecglib.signals.leads import LEADS_12, lead_order
 from ecglib.signals.wfdb_header import FORMATS, Channel, Header, RecordError, parse_header
 
 LARGEST_HEADER = 1 << 20  # bytes
-LARGEST_MV = 32.767  # what int16 microvolts hold; no ECG comes near
+LARGEST_OFFSET_MV = 5.0  # assumption; electrodes drift (lead V6 of LUDB's record 115 rests at 4.8 mV)
 UNITS: Mapping[str, float] = {"mv": 1.0, "uv": 1e-3, "\u00b5v": 1e-3, "\u03bcv": 1e-3}  # mV a unit; both signs for µ
 
 
-def read_record(root: Path | str, name: str, *, fs: int, seconds: float, gain: float | None = None
-                ) -> tuple[np.ndarray, Header]:  # fmt: skip
+def read_record(root: Path | str, name: str, *, fs: int, seconds: float, gain: float | None = None,
+                crop: bool = False) -> tuple[np.ndarray, Header]:  # fmt: skip
     """Read one 12-lead record, checked, in millivolts.
 
     Parameters
@@ -41,6 +43,8 @@ def read_record(root: Path | str, name: str, *, fs: int, seconds: float, gain: f
         Length that the record must have.
     gain : float, optional
         Counts per mV with zero at 0 mV, in place of the header's gains and baselines where they are known to be wrong.
+    crop : bool
+        Take the first `seconds` of a longer record, instead of refusing it.
 
     Returns
     -------
@@ -54,18 +58,19 @@ def read_record(root: Path | str, name: str, *, fs: int, seconds: float, gain: f
     RecordError
         If a file is missing or leads out of `root`; if header and samples disagree with each other (size, checksum)
         or with `fs`, `seconds` and the twelve leads; if units are neither mV nor µV, a gain is not positive, samples
-        are missing, a lead is flat, or a value exceeds ±32.767 mV.
+        are missing, a value exceeds ±32.767 mV, a lead is flat, clipped or rests more than 5 mV off zero, or the limb
+        leads cannot come from the same electrodes (`quality`).
     """
     path = inside_or_error(root, f"{name}.hea")
-    header = parse_header(_bytes(path), path)
-    _check_frame(header, path, fs, seconds)
+    header = read_header(path)
+    _check_frame(header, path, fs, seconds, crop)
     order = _order(header, path)
     scale, baseline = _scale(header, path, gain)
     counts = _counts(root, name, path, header)
     _check_counts(counts, header, path)
     with np.errstate(over="ignore"):  # an absurd gain: told below
-        x = ((counts - baseline[:, None]) * scale[:, None]).astype(np.float32)[order]
-    _check_signal(x, path)
+        x = ((counts - baseline[:, None]) * scale[:, None]).astype(np.float32)[order, : round(fs * seconds)]
+    _check_signal(x, fs, path)
     return x, header
 
 
@@ -77,22 +82,24 @@ def inside_or_error(root: Path | str, name: str) -> Path:
         raise RecordError(name, "path", str(error), f"give a plain name below {root}") from None
 
 
-def _bytes(path: Path) -> bytes:
+def read_header(path: Path) -> Header:
+    """Read and parse one header file; `RecordError` if it is missing, over 1 MiB, or malformed."""
     if not os.path.isfile(path):
         raise RecordError(path, "missing file", "it does not exist")
     with open(path, "rb") as file:
         raw = file.read(LARGEST_HEADER + 1)
     if len(raw) > LARGEST_HEADER:
         raise RecordError(path, "header", "it is over 1 MiB, so it is not a header")
-    return raw
+    return parse_header(raw, path)
 
 
-def _check_frame(header: Header, path: Path, fs: int, seconds: float) -> None:
+def _check_frame(header: Header, path: Path, fs: int, seconds: float, crop: bool) -> None:
     if header.fs != fs:
         raise RecordError(path, "fs", f"sampling rate {header.fs:g} Hz; expected {fs}",
                           "correct the header, or leave the record out")  # fmt: skip
-    if header.n_times != round(fs * seconds):
-        raise RecordError(path, "length", f"{header.n_times} samples; expected {round(fs * seconds)} ({seconds:g} s)",
+    wanted = round(fs * seconds)
+    if header.n_times < wanted or (header.n_times > wanted and not crop):
+        raise RecordError(path, "length", f"{header.n_times} samples; expected {wanted} ({seconds:g} s)",
                           "leave the record out")  # fmt: skip
 
 
@@ -167,9 +174,19 @@ def _check_counts(counts: np.ndarray, header: Header, path: Path) -> None:
                               f"{channel.first}")  # fmt: skip
 
 
-def _check_signal(x: np.ndarray, path: Path) -> None:
+def _check_signal(x: np.ndarray, fs: int, path: Path) -> None:
+    """Raise `RecordError` if x, float32 (12, L) in mV, is no sound ECG."""
     if not np.abs(x).max() <= LARGEST_MV:  # a NaN fails too
         raise RecordError(path, "amplitude", f"a value exceeds ±{LARGEST_MV} mV", "correct gain and units")
-    flat = [lead for lead, flat in zip(LEADS_12, np.ptp(x, axis=1) == 0, strict=True) if flat]
-    if flat:
-        raise RecordError(path, "flat lead", f"{', '.join(flat)} never change", "leave the record out")
+    resting = np.median(x, axis=1)
+    for reason, leads, problem in (
+        ("flat lead", quality.flat_leads(x), "never change"),
+        ("clipped lead", quality.clipped_leads(x, fs), "are cut off at their highest or lowest value"),
+        ("offset", [LEADS_12[k] for k in np.flatnonzero(np.abs(resting) > LARGEST_OFFSET_MV)],
+         f"rest more than {LARGEST_OFFSET_MV:g} mV off zero"),
+    ):  # fmt: skip
+        if leads:
+            raise RecordError(path, reason, f"{', '.join(leads)} {problem}", "leave the record out")
+    if quality.breaks_einthoven(x):
+        raise RecordError(path, "Einthoven", "its limb leads cannot come from the same three electrodes",
+                          "correct gains and lead names, or leave the record out")  # fmt: skip

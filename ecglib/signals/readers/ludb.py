@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 from importlib.resources import files
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from ecglib.signals.cohort import Cohort
 from ecglib.signals.leads import LEADS_12, einthoven_residual
 from ecglib.signals.readers.ludb_waves import read_waves
 from ecglib.signals.readers.metadata import number, read_csv
-from ecglib.signals.readers.records import LeftOut, choose_records, read_all
+from ecglib.signals.readers.records import LeftOut, Reading, check_fs, choose_records, read_all, subset_of
 from ecglib.signals.resample import resample
 from ecglib.signals.table import assign_folds
 from ecglib.signals.wfdb_io import RecordError, read_record
@@ -26,7 +26,8 @@ FINDINGS = ("Rhythms", "Electric axis of the heart", "Conduction abnormalities",
 SINUS = {"SR", "SBRAD", "STACH", "SARRH"}
 
 
-def read_ludb(root: Path | str, *, fs: int = 100, n: int | None = None, seed: int = 0, strict: bool = False) -> Cohort:
+def read_ludb(root: Path | str, *, fs: int = 100, n: int | None = None, seed: int = 0, strict: bool = False,
+              workers: int | None = None, scratch: Path | None = None) -> Cohort:  # fmt: skip
     """Read LUDB.
 
     Parameters
@@ -41,6 +42,8 @@ def read_ludb(root: Path | str, *, fs: int = 100, n: int | None = None, seed: in
         Seed of that choice and of the folds.
     strict : bool
         A bad record is an error instead of being left out, counted and listed in ``notes["left_out"]``.
+    workers, scratch
+        Processes, and a folder for the signals: see `read_all`.
 
     Returns
     -------
@@ -61,28 +64,27 @@ def read_ludb(root: Path | str, *, fs: int = 100, n: int | None = None, seed: in
     III = II − I exactly and the augmented leads to 0.5 µV, in all 200 records; less the baselines, only to 2.5 µV.
     """
     root, left_out = Path(root), LeftOut(strict)
-    if isinstance(fs, bool) or not isinstance(fs, int) or not 1 <= fs <= FS:
-        raise InputError(f"fs={fs!r}; expected a whole number of Hz up to {FS}, the sampling rate of LUDB")
+    check_fs(fs, FS, "LUDB")
     table = _read_table(root / "ludb.csv", left_out)
+    table = table[subset_of(root, [f"data/{k}" for k in table["ecg_id"]])]
     table = table.iloc[choose_records(table, n, seed)].reset_index(drop=True)
-    residuals, waves = [], []
-
-    def read(name: str) -> np.ndarray:
-        x, _ = read_record(root, f"data/{name}", fs=FS, seconds=SECONDS, gain=COUNTS_PER_MV)
-        beats = read_waves(root, f"data/{name}", FS)
-        beats.insert(0, "ecg_id", int(name))
-        waves.append(beats)
-        residuals.append(float(np.abs(einthoven_residual(x.astype(np.float64))).max()) * 1000)
-        return resample(x, FS, fs)
-
-    n_times = -(-round(SECONDS * FS) * fs // FS)
-    x, kept = read_all([str(k) for k in table["ecg_id"]], read, n_times, left_out, "ludb")
-    table = table.iloc[kept].reset_index(drop=True)
-    beats = pd.concat(waves, ignore_index=True)
+    names = [f"data/{k}" for k in table["ecg_id"]]
+    records = read_all(names, partial(_read_record, root, fs), fs, left_out, "ludb", workers=workers, scratch=scratch)
+    table = table.iloc[records.kept].reset_index(drop=True)
+    beats = pd.concat([waves for waves, _ in records.also], ignore_index=True)
     table["heart_rate"] = table["ecg_id"].map(beats.groupby("ecg_id")["r"].agg(_heart_rate))
     table["strat_fold"] = assign_folds(table, seed) if len(table) >= 10 else 1
-    notes = {"left_out": left_out.names, "einthoven_residual_uv": max(residuals), "native_fs": FS}
-    return Cohort(x, fs, LEADS_12, table, beats, "ludb", notes)
+    notes = {"left_out": left_out.names, "arms_swapped": [names[k] for k in records.arms_swapped],
+             "einthoven_residual_uv": max(residual for _, residual in records.also), "native_fs": FS}  # fmt: skip
+    return Cohort(records.x, fs, LEADS_12, table, beats, "ludb", notes)
+
+
+def _read_record(root: Path, fs: int, name: str) -> Reading:
+    x, _ = read_record(root, name, fs=FS, seconds=SECONDS, gain=COUNTS_PER_MV)
+    beats = read_waves(root, name, FS)
+    beats.insert(0, "ecg_id", int(name.removeprefix("data/")))
+    residual = float(np.abs(einthoven_residual(x.astype(np.float64))).max()) * 1000
+    return Reading(resample(x, FS, fs), (beats, residual))
 
 
 def _heart_rate(r: pd.Series) -> float:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ast
 import math
+import warnings
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from ecglib.errors import InputError
+from ecglib.errors import InputError, choose
 from ecglib.signals.statements import STATEMENTS
 
 LONGEST_CODES = 4096  # characters: 71 statements need fewer
@@ -49,7 +50,7 @@ def read_csv(path: Path, required: tuple[str, ...]) -> pd.DataFrame:
         raise InputError(f"{path} has no column {', '.join(absent)}; it has {', '.join(map(str, table.columns))[:300]}")
     if table.empty:
         raise InputError(f"{path} has a header line but no rows; fetch it again")
-    return table.fillna("").apply(lambda column: column.str.strip())
+    return table.apply(lambda column: column.map({text: text.strip() for text in column.unique()}))
 
 
 def _parse(path: Path, text: str) -> pd.DataFrame:
@@ -58,7 +59,11 @@ def _parse(path: Path, text: str) -> pd.DataFrame:
     first = text.split("\n", 1)[0]
     separator = ";" if first.count(";") > first.count(",") else ","
     try:
-        return pd.read_csv(StringIO(text), sep=separator, dtype=str, keep_default_na=False, index_col=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # pandas would drop the cells too many
+            return pd.read_csv(StringIO(text), sep=separator, dtype=str, keep_default_na=False, index_col=False)
+    except pd.errors.ParserWarning:
+        raise InputError(f"{path}: a row has more cells than the header; quote text that holds commas") from None
     except (pd.errors.ParserError, pd.errors.EmptyDataError, ValueError) as error:
         raise InputError(f"{path} is not a CSV table: {error}; fetch it again") from None
 
@@ -117,8 +122,7 @@ def parse_codes(text: str) -> dict[str, float]:
     if not isinstance(codes, dict):
         raise ValueError(f"{text[:60]!r} is a {type(codes).__name__}; expected a dict")
     for statement, likelihood in codes.items():
-        if not isinstance(statement, str) or statement not in STATEMENTS.index:
-            raise ValueError(f"statement {statement!r} is not one of the 71 SCP statements of PTB-XL")
+        choose("statement", statement, STATEMENTS.index)
         if isinstance(likelihood, bool) or not isinstance(likelihood, int | float) or not 0 <= likelihood <= 100:
             raise ValueError(f"likelihood {likelihood!r} of {statement}; expected 0 to 100")
     return {statement: float(likelihood) for statement, likelihood in codes.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,11 @@ import numpy as np
 import pandas as pd
 
 from ecglib.errors import InputError
-from ecglib.runs import inside, read_manifest
+from ecglib.runs import MANIFEST, inside, read_manifest
 from ecglib.signals.cohort import Cohort
 from ecglib.signals.leads import LEADS_12
 from ecglib.signals.readers.metadata import number, parse_codes, read_csv, typed
-from ecglib.signals.readers.records import LeftOut, choose_records, read_all
+from ecglib.signals.readers.records import LeftOut, Reading, check_fs, choose_records, read_all, subset_of
 from ecglib.signals.resample import resample
 from ecglib.signals.table import check_table
 from ecglib.signals.wfdb_io import RecordError, read_record
@@ -22,11 +23,14 @@ SECONDS = 10.0
 OVER_89 = 300.0  # PTB-XL's age for "over 89"
 REQUIRED = ("ecg_id", "patient_id", "age", "sex", "scp_codes", "strat_fold")
 USED = (*REQUIRED, "height", "weight", "heart_rate", "synthetic", "filename_lr", "filename_hr", "age_over_89")
+VERSIONS = {(21_799, 18_869): "1.0.3", (21_837, 18_885): "1.0.1"}  # records, patients of the complete table
 LAYOUT = "ptb-xl-layout"  # kind of the manifest in exports of ours
+WAVE_TIMES = ("p_on", "p_peak", "p_off", "qrs_on", "r", "qrs_off", "t_peak", "t_off")  # columns of waves.csv
 REMEDY = "correct the row or fetch the table again"
 
 
-def read_ptbxl(root: Path | str, *, fs: int = 100, n: int | None = None, seed: int = 0, strict: bool = False) -> Cohort:
+def read_ptbxl(root: Path | str, *, fs: int = 100, n: int | None = None, seed: int = 0, strict: bool = False,
+               workers: int | None = None, scratch: Path | None = None) -> Cohort:  # fmt: skip
     """Read PTB-XL 1.0.x, or a set in its layout.
 
     Parameters
@@ -41,7 +45,10 @@ def read_ptbxl(root: Path | str, *, fs: int = 100, n: int | None = None, seed: i
     seed : int
         Seed of that choice.
     strict : bool
-        A bad record is an error instead of being left out, counted and listed in ``notes["left_out"]``.
+        A bad record is an error instead of being left out, counted and listed in ``notes["left_out"]``; and so is a
+        table that is neither PTB-XL 1.0.3's, complete, nor one of our exports (``notes["version"]`` tells).
+    workers, scratch
+        Processes, and a folder for the signals: see `read_all`.
 
     Returns
     -------
@@ -63,26 +70,39 @@ def read_ptbxl(root: Path | str, *, fs: int = 100, n: int | None = None, seed: i
     root, left_out = Path(root), LeftOut(strict)
     column, native = _which_files(root, fs)
     path = inside(root, "ptbxl_database.csv")
-    table, set_unknown = _usable_rows(path, read_csv(path, (*REQUIRED, column)), column, left_out)
+    raw = read_csv(path, (*REQUIRED, column))
+    version = _version(root, raw, strict)
+    table, set_unknown = _usable_rows(path, raw, column, left_out)
+    table = table[subset_of(root, table[column])]
     table = table.iloc[choose_records(table, n, seed)].reset_index(drop=True)
-    marked = []
+    names = table[column].tolist()
+    records = read_all(names, partial(_read_record, root, native, fs), fs, left_out, "ptb-xl",
+                       workers=workers, scratch=scratch)  # fmt: skip
+    table = table.iloc[records.kept].reset_index(drop=True)
+    source = _source(root, synthetic=any(records.also) or bool(table["synthetic"].any()))
+    notes = {"version": version, "left_out": left_out.names, "set_unknown": set_unknown, "native_fs": native,
+             "arms_swapped": [names[k] for k in records.arms_swapped]}  # fmt: skip
+    return Cohort(records.x, fs, LEADS_12, table, _read_waves(root, table), source, notes)
 
-    def read(name: str) -> np.ndarray:
-        x, header = read_record(root, name, fs=native, seconds=SECONDS)
-        marked.append(any("synthetic" in comment.lower() for comment in header.comments))
-        return resample(x, native, fs)
 
-    x, kept = read_all(table[column].tolist(), read, -(-round(SECONDS * native) * fs // native), left_out, "ptb-xl")
-    table = table.iloc[kept].reset_index(drop=True)
-    source = _source(root, synthetic=any(marked) or bool(table["synthetic"].any()))
-    notes = {"left_out": left_out.names, "set_unknown": set_unknown, "native_fs": native}
-    return Cohort(x, fs, LEADS_12, table, _read_waves(root, table), source, notes)
+def _version(root: Path, raw: pd.DataFrame, strict: bool) -> str:
+    """Return which complete PTB-XL the table is, by its counts, or that it is none; an error under `strict`."""
+    counts = len(raw), raw["patient_id"].nunique()
+    found = VERSIONS.get(counts, f"other: {counts[0]:,} records of {counts[1]:,} patients")
+    if strict and found != "1.0.3" and not (root / MANIFEST).is_file():
+        raise InputError(f"{root / 'ptbxl_database.csv'} is not the table of PTB-XL 1.0.3 ({found}); expected 21,799 "
+                         "records of 18,869 patients: fetch it again, or read it without strict")  # fmt: skip
+    return found
+
+
+def _read_record(root: Path, native: int, fs: int, name: str) -> Reading:
+    x, header = read_record(root, name, fs=native, seconds=SECONDS)
+    return Reading(resample(x, native, fs), any("synthetic" in comment.lower() for comment in header.comments))
 
 
 def _which_files(root: Path, fs: int) -> tuple[str, int]:
     """Return the column of file names to read and the sampling rate of these files."""
-    if isinstance(fs, bool) or not isinstance(fs, int) or not 1 <= fs <= 500:
-        raise InputError(f"fs={fs!r}; expected a whole number of Hz up to 500, the sampling rate of PTB-XL")
+    check_fs(fs, 500, "PTB-XL")
     if fs == 100 and (root / "records100").is_dir():
         return "filename_lr", 100
     if not (root / "records500").is_dir():
@@ -197,9 +217,10 @@ def _read_waves(root: Path, table: pd.DataFrame) -> pd.DataFrame | None:
     path = inside(root, "waves.csv")
     if not path.is_file():
         return None
-    text = read_csv(path, ("ecg_id", "r")).replace("", "nan")
-    try:
-        waves = text.astype(float).astype({"ecg_id": np.int64})
-    except ValueError as error:
-        raise InputError(f"{path} holds something other than numbers: {error}; delete it or export again") from None
+    waves = read_csv(path, ("ecg_id", "r")).apply(typed)  # a column of words, such as kind, stays text
+    wrong = [name for name in ("ecg_id", *WAVE_TIMES) if name in waves and waves[name].dtype == object]
+    if wrong or waves["ecg_id"].isna().any():
+        raise InputError(f"{path} holds something other than numbers in column {(wrong or ['ecg_id'])[0]}; "
+                         "delete it or export again")  # fmt: skip
+    waves["ecg_id"] = waves["ecg_id"].astype(np.int64)
     return waves[waves["ecg_id"].isin(table["ecg_id"])].reset_index(drop=True)
