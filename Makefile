@@ -4,8 +4,9 @@ PRESET ?= quick
 COHORT ?= virtual
 DATA   ?=
 SEED   ?= 0
+N      ?=
 PYTHON ?= python3
-export PRESET COHORT DATA SEED
+export PRESET COHORT DATA SEED N
 unexport ECGLIB_WORK
 
 PY        := .venv/bin/python
@@ -14,26 +15,34 @@ INSTALLED := .venv/.installed
 export PYTHONHASHSEED := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book cohort test lint format lab bench clean distclean FORCE
+.PHONY: help setup data book cohort test lint format lab bench clean distclean FORCE
 .DELETE_ON_ERROR:
 
 help: ## show this help
-	@echo "make <target> [PRESET=smoke|quick|small|paper] [COHORT=virtual|ludb|ptb-xl] [DATA=folder] [SEED=0]"
+	@echo "make <target> [PRESET=smoke|quick|small|paper] [COHORT=virtual|ludb|ptb-xl|…] [DATA=folder] [SEED=0]"
 	@echo
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo "  PRESET   smoke: every step once, in minutes, to see that all runs. quick: the default, 2 cores, about 20 min."
 	@echo "           small: more of the same, perhaps an hour. paper: SSSD-ECG's size, wants a GPU."
-	@echo "  COHORT   virtual needs no data. ludb and ptb-xl read the records below DATA, which may hold blanks."
+	@echo "  COHORT   virtual needs no data. ludb, ptb-xl, mimic-iv-ecg and challenge-2021 are fetched by make data, or lie"
+	@echo "           below DATA, which may hold blanks; folder: your own records below DATA, with a records.csv."
 	@echo "  SEED     seed of everything random."
+	@echo "  N        make data: at most so many records, patients whole, kinds in proportion; only these are fetched."
 
 setup: $(INSTALLED) ## make .venv and install ecglib with everything the book and tests need
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -m ecglib check
 	@$(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv || { echo "error: $(PYTHON) -m venv failed; on Debian: apt install python3-venv" >&2; exit 2; }
-	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[book,test,lint]'
+	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[book,parquet,test,lint]'
 	@touch $@
+
+# What is to be fetched need not be there yet: set up as for virtual patients.
+data: ## fetch a cohort from PhysioNet, all of it or N records; stopped, it goes on
+	@$(PYTHON) -m ecglib data --check
+	@$(MAKE) --no-print-directory COHORT=virtual DATA= setup
+	@$(PY) -m ecglib data
 
 # PRESET, COHORT, DATA and SEED are checked first, by the system's Python, before anything is installed or made.
 # Only then are they part of file names, in the second half of this file.
@@ -79,9 +88,10 @@ cohort-checked: $(STUDY)/cohort/manifest.json
 book-checked: $(HTML)
 	@echo "$(HTML)"
 
-# Rewritten only where its text changes: another DATA folder makes a new cohort, the same one does not.
+# Rewritten only where its text changes: another DATA folder makes a new cohort, and so does what `make data` added.
 $(STUDY)/request: FORCE
-	@mkdir -p $(@D) && printf '%s\n' "$$DATA" | cmp -s - $@ || printf '%s\n' "$$DATA" > $@
+	@mkdir -p $(@D) && { printf '%s\n' "$$DATA"; cat "$${DATA:-work/data/$(COHORT)}/download.json" 2>/dev/null; true; } > $@.new
+	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
 
 $(STUDY)/cohort/manifest.json: $(STUDY)/request ecglib/config.py $(filter ecglib/signals/%,$(SOURCES)) | $(INSTALLED)
 	$(PY) -m ecglib prepare

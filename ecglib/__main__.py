@@ -29,6 +29,13 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("--seed", default=os.environ.get("SEED", "0"))
         if name in ("check", "prepare"):
             sub.add_argument("--data", default=os.environ.get("DATA", ""), help="folder of the real records")
+    data = command("data", "fetch the records of a cohort from PhysioNet; stopped, the same command goes on")
+    data.add_argument("--cohort", default=os.environ.get("COHORT", "virtual"))
+    data.add_argument("--n", default=os.environ.get("N", ""), help="at most so many records; empty: all")
+    data.add_argument("--seed", default=os.environ.get("SEED", "0"), help="of the choice of records")
+    data.add_argument("--fs", type=int, default=100, help="of PTB-XL: 100 or 500 Hz")
+    data.add_argument("--data", default=os.environ.get("DATA", ""), help="folder to put them in")
+    data.add_argument("--check", action="store_true", help="only check these, before anything is installed")
     run = command("execute", "execute one notebook with papermill")
     run.add_argument("notebook", type=Path)
     run.add_argument("output", type=Path)
@@ -47,6 +54,20 @@ def _check(args: argparse.Namespace) -> None:
     preflight.check(args.preset, args.cohort, args.data, args.seed)
 
 
+def _data(args: argparse.Namespace) -> None:
+    from ecglib import preflight
+
+    n, seed = preflight.check_download(args.cohort, args.n, args.seed)
+    if args.check:
+        return
+    from ecglib.signals.download import download
+
+    given = args.data.strip()
+    folder = Path(given).expanduser() if given else preflight.fetched(args.cohort)
+    download(args.cohort, folder, n=n, seed=seed, fs=args.fs)
+    print(f"{args.cohort} is in {folder}; next: make book COHORT={args.cohort}" + (f' DATA="{given}"' if given else ""))
+
+
 def _study(args: argparse.Namespace):
     from ecglib.study import Study
 
@@ -63,11 +84,14 @@ def _prepare(args: argparse.Namespace) -> None:
     config = study.config
     n = config.cohort.n if args.cohort == "virtual" or args.preset == "smoke" else None  # else every real record
     cohort = load_cohort(args.cohort, root=args.data or None, n=n, seed=study.seed, fs=config.cohort.fs,
-                         seconds=config.cohort.seconds)  # fmt: skip
+                         seconds=config.cohort.seconds, population=config.cohort.population,
+                         scratch=study.folder)  # fmt: skip
     cohort.save(study.folder / "cohort", study=study.folder.name)
     print(f"prepared {cohort} in {study.folder / 'cohort'}")
     for reason, names in cohort.notes.get("left_out", {}).items():
-        print(f"  left out {len(names)}: {reason}")
+        print(f"  left out {len(names)}: {reason} ({names[0]}{', …' if len(names) > 1 else ''})")
+    if suspects := cohort.notes.get("arms_swapped"):
+        print(f"  kept, but the arm electrodes look exchanged in {len(suspects)}: {', '.join(suspects[:5])}")
 
 
 def _train(args: argparse.Namespace) -> None:

@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from pathlib import Path
 
 from ecglib.errors import InputError, choose
 
-COHORTS: tuple[str, ...] = ("virtual", "ludb", "ptb-xl")
+COHORTS: tuple[str, ...] = ("virtual", "ludb", "ptb-xl", "mimic-iv-ecg", "challenge-2021", "folder")
+DOWNLOADED: tuple[str, ...] = ("ludb", "ptb-xl", "mimic-iv-ecg", "challenge-2021")  # what `make data` fetches
 PYTHON = (3, 11)
 _PLACES = {  # where below DATA the records may lie: itself, a folder of the usual name, what `wget -r` makes
     "ludb": ("ludb", "LUDB", "lobachevsky-university-electrocardiography-database*", "physionet.org/files/ludb/*"),
     "ptb-xl": ("ptb-xl", "ptbxl", "PTB-XL", "ptb-xl-a-large-publicly-available-*", "physionet.org/files/ptb-xl/*"),
+    "mimic-iv-ecg": ("mimic-iv-ecg", "mimic-iv-ecg-diagnostic-*", "physionet.org/files/mimic-iv-ecg/*"),
+    "challenge-2021": ("challenge-2021", "physionet.org/files/challenge-2021/*"),
+    "folder": (),
 }
 _NEEDED = {  # each group: one of these must be there
     "ludb": (("ludb.csv",), ("data/*.hea",)),
     "ptb-xl": (("ptbxl_database.csv",), ("records100/*/*.hea", "records500/*/*.hea")),
+    "mimic-iv-ecg": (("record_list.csv",), ("machine_measurements.csv",), ("files/p*/p*/s*/*.hea",)),
+    "challenge-2021": (("*.hea", "*/*.hea", "*/g*/*.hea", "training/*/g*/*.hea"),),
+    "folder": (("records.csv",),),
 }
-_FROM = {"ludb": "https://physionet.org/content/ludb/1.0.1/", "ptb-xl": "https://physionet.org/content/ptb-xl/1.0.3/"}
+_FROM = {
+    "ludb": "https://physionet.org/content/ludb/1.0.1/",
+    "ptb-xl": "https://physionet.org/content/ptb-xl/1.0.3/",
+    "mimic-iv-ecg": "https://physionet.org/content/mimic-iv-ecg/1.0/",
+    "challenge-2021": "https://physionet.org/content/challenge-2021/1.0.3/",
+}
 
 
 def check(preset: str, cohort: str, data: str | os.PathLike[str] | None, seed: str | int) -> Path | None:
@@ -31,7 +44,7 @@ def check(preset: str, cohort: str, data: str | os.PathLike[str] | None, seed: s
     cohort : str
         COHORT: one of `COHORTS`.
     data : path or None
-        DATA: the records' folder; '' or None for the virtual cohort.
+        DATA: the records' folder; '' or None for the virtual cohort, or for what `make data` fetched.
     seed : str or int
         SEED: a whole number, 0 to 2^32 − 1.
 
@@ -50,10 +63,43 @@ def check(preset: str, cohort: str, data: str | os.PathLike[str] | None, seed: s
 
     choose("PRESET", preset, PRESETS)
     choose("COHORT", cohort, COHORTS)
-    text = str(seed)
-    if not (text.isascii() and text.isdecimal() and len(text) <= 10 and text == str(int(text)) and int(text) < 2**32):
-        raise InputError(f"SEED={seed!r}; expected a whole number from 0 to {2**32 - 1}, without leading zeros")
+    _whole("SEED", seed, 0)
     return find_records(cohort, data)
+
+
+def check_download(cohort: str, n: str | int, seed: str | int) -> tuple[int | None, int]:
+    """Check the variables of a ``make data`` call.
+
+    Parameters
+    ----------
+    cohort : str
+        COHORT: one of `DOWNLOADED`.
+    n : str or int
+        N: records wanted, 1 or more; '' for all.
+    seed : str or int
+        SEED: a whole number, 0 to 2^32 − 1.
+
+    Returns
+    -------
+    n : int or None
+        None for all.
+    seed : int
+
+    Raises
+    ------
+    InputError
+        If a variable is wrong, or Python is too old.
+    """
+    check_python(sys.version_info[:2])
+    choose("COHORT", cohort, DOWNLOADED)
+    return _whole("N", n, 1) if str(n) else None, _whole("SEED", seed, 0)
+
+
+def _whole(name: str, value: str | int, low: int) -> int:
+    text = str(value)
+    if text.isascii() and text.isdecimal() and len(text) <= 10 and text == str(int(text)) and low <= int(text) < 2**32:
+        return int(text)
+    raise InputError(f"{name}={value!r}; expected a whole number from {low} to {2**32 - 1}, without leading zeros")
 
 
 def check_python(version: tuple[int, ...]) -> None:
@@ -71,12 +117,12 @@ def find_records(source: str, root: str | os.PathLike[str] | None) -> Path | Non
     source : str
         One of `COHORTS`.
     root : path or None
-        The folder itself, or the one that it lies in under its usual name.
+        The folder itself, or the one that it lies in under its usual name. '' or None: where `make data` puts it.
 
     Returns
     -------
     Path or None
-        The folder of ``ludb.csv`` or ``ptbxl_database.csv``; None for ``"virtual"``.
+        The folder that holds the cohort's table or records; None for ``"virtual"``.
 
     Raises
     ------
@@ -90,9 +136,10 @@ def find_records(source: str, root: str | os.PathLike[str] | None) -> Path | Non
             raise InputError(f"DATA={given!r} is given, but COHORT=virtual reads no records; leave DATA out, or name "
                              "its cohort, for example COHORT=ludb")  # fmt: skip
         return None
-    how = f"run `make book COHORT={source} DATA=<folder>`; the records are at {_FROM[source]}"
-    if not given:
+    how = _how_to_give(source)
+    if not given and not fetched(source).is_dir():
         raise InputError(f"DATA is empty, but COHORT={source} needs the folder of its records: {how}")
+    given = given or str(fetched(source))
     folder = Path(given).expanduser()
     try:
         return _search(source, folder, how)
@@ -102,15 +149,43 @@ def find_records(source: str, root: str | os.PathLike[str] | None) -> Path | Non
         raise InputError(f"DATA={given!r} cannot be read: {error}; {how}") from None
 
 
+def fetched(source: str) -> Path:
+    """Return the folder where `make data` puts a cohort."""
+    from ecglib.runs import work_folder  # needs the Python just checked
+
+    return work_folder() / "data" / source
+
+
+def _how_to_give(source: str) -> str:
+    if source not in DOWNLOADED:
+        return f"run `make book COHORT={source} DATA=<folder>`; the folder holds records.csv and WFDB records"
+    return (f"run `make data COHORT={source}` to fetch them, or `make book COHORT={source} DATA=<folder>`; the records "
+            f"are at {_FROM[source]}")  # fmt: skip
+
+
 def _search(source: str, folder: Path, how: str) -> Path:
     if not folder.is_dir():
         raise InputError(f"DATA={str(folder)!r} {'is not a folder' if folder.exists() else 'does not exist'}; {how}")
     found = [place for pattern in _PLACES[source] for place in sorted(folder.glob(pattern)) if place.is_dir()]
     for place in (folder, *found):
         if not _missing(source, place):
+            _check_fetched(source, place)
             return place
     begun = next((place for place in (folder, *found) if (place / _NEEDED[source][0][0]).is_file()), folder)
     raise InputError(f"DATA={str(begun)!r} lacks {' and '.join(_missing(source, begun))}; {how}")
+
+
+def _check_fetched(source: str, folder: Path) -> None:
+    """Refuse a folder that `make data` has begun and not finished."""
+    try:
+        complete = json.loads((folder / "download.json").read_text(encoding="utf-8"))["complete"]
+    except FileNotFoundError:  # it came another way
+        return
+    except (ValueError, KeyError, TypeError):
+        complete = False
+    if complete is not True:
+        raise InputError(f"{folder} is not complete: run `make data COHORT={source}` once more, with the N and DATA "
+                         "that it had, to go on")  # fmt: skip
 
 
 def _missing(source: str, folder: Path) -> list[str]:

@@ -21,8 +21,14 @@ from typing import Any
 
 from ecglib.errors import InputError
 
+ROOT = Path(__file__).resolve().parent.parent
 MANIFEST = "manifest.json"
 PACKAGES = ("ecglib", "numpy", "pandas", "scipy", "torch", "wfdb", "scikit-learn")
+
+
+def work_folder() -> Path:
+    """Return the one folder for everything produced: ``$ECGLIB_WORK``, or ``work/`` beside the package."""
+    return Path(os.environ.get("ECGLIB_WORK") or ROOT / "work")
 
 
 @contextmanager

@@ -4,26 +4,17 @@ Notebooks open a study and ask it for what they need; what is missing is answere
 """
 
 import hashlib
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ecglib.config import Config
 from ecglib.errors import InputError, choose
-from ecglib.preflight import COHORTS
-from ecglib.runs import MANIFEST, read_manifest
+from ecglib.preflight import COHORTS, fetched
+from ecglib.runs import MANIFEST, ROOT, read_manifest, work_folder
 
 if TYPE_CHECKING:
     from ecglib.signals.cohort import Cohort
-
-ROOT = Path(__file__).resolve().parent.parent
-
-
-def work_folder() -> Path:
-    """Return the one folder for everything produced: ``$ECGLIB_WORK``, or ``work/`` beside the package."""
-    return Path(os.environ.get("ECGLIB_WORK") or ROOT / "work")
-
 
 @dataclass(frozen=True)
 class Study:
@@ -65,7 +56,8 @@ class Study:
     def command(self) -> str:
         """The command that makes everything of this study."""
         words = ["make book"]
-        words += [f"COHORT={self.cohort}", "DATA=<folder>"] if self.cohort != "virtual" else []
+        words += [f"COHORT={self.cohort}"] if self.cohort != "virtual" else []
+        words += ["DATA=<folder>"] if self.cohort != "virtual" and not fetched(self.cohort).is_dir() else []
         words += [f"PRESET={self.preset}"] if self.preset != "quick" else []
         words += [f"SEED={self.seed}"] if self.seed else []
         return " ".join(words)

@@ -110,7 +110,7 @@ def test_presets_and_cohorts_in_prose_exist():
 
     for name, text in markdown().items():
         assert set(re.findall(r"PRESET=([a-z]+)", text)) <= set(PRESETS), name
-        assert set(re.findall(r"COHORT=([a-z-]+)", text)) <= set(COHORTS), name
+        assert set(re.findall(r"COHORT=([a-z0-9-]+)", text)) <= set(COHORTS), name
 
 
 def test_links_between_pages_lead_somewhere():

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ecglib.errors import InputError
-from ecglib.preflight import COHORTS, check, check_python, find_records
+from ecglib.preflight import COHORTS, check, check_download, check_python, fetched, find_records
 from ecglib.signals import load_cohort
 
 WRONG = [
@@ -31,6 +31,12 @@ WRONG = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def no_data_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty work folder, whatever `make data` has put into the real one."""
+    monkeypatch.setenv("ECGLIB_WORK", str(tmp_path / "work"))
+
+
 @pytest.mark.parametrize(("variables", "words"), WRONG)
 def test_wrong_variables(variables: tuple[str, str, str, str], words: str) -> None:
     with pytest.raises(InputError, match=words) as caught:
@@ -48,7 +54,14 @@ def test_python_must_be_new_enough() -> None:
         check_python((3, 10))
 
 
-NEEDED = {"ludb": ["ludb.csv", "data/1.hea"], "ptb-xl": ["ptbxl_database.csv", "records500/00000/00001_hr.hea"]}
+NEEDED = {
+    "ludb": ["ludb.csv", "data/1.hea"],
+    "ptb-xl": ["ptbxl_database.csv", "records500/00000/00001_hr.hea"],
+    "mimic-iv-ecg": ["record_list.csv", "machine_measurements.csv",
+                     "files/p1000/p10000032/s40689238/40689238.hea"],
+    "challenge-2021": ["training/georgia/g1/E00001.hea"],
+    "folder": ["records.csv"],
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -57,17 +70,31 @@ NEEDED = {"ludb": ["ludb.csv", "data/1.hea"], "ptb-xl": ["ptbxl_database.csv", "
         ("ludb", "."), ("ludb", "ludb"), ("ludb", "lobachevsky-university-electrocardiography-database-1.0.1"),
         ("ludb", "physionet.org/files/ludb/1.0.1"), ("ptb-xl", "."), ("ptb-xl", "ptb-xl"),
         ("ptb-xl", "ptb-xl-a-large-publicly-available-electrocardiography-dataset-1.0.3"),
+        ("mimic-iv-ecg", "."), ("mimic-iv-ecg", "mimic-iv-ecg-diagnostic-electrocardiogram-matched-subset-1.0"),
+        ("challenge-2021", "."), ("challenge-2021", "physionet.org/files/challenge-2021/1.0.3"), ("folder", "."),
     ],
 )  # fmt: skip
 def test_records_are_found(folder: Path, source: str, place: str) -> None:
     for k, name in enumerate(NEEDED[source]):
         with pytest.raises(InputError, match="lacks" if place == "." or k else "lacks|does not exist") as caught:
             find_records(source, folder)
-        assert name.split("/")[0] in str(caught.value) and "https://physionet.org" in str(caught.value)
+        assert name.split("/")[-1].split(".")[-1] in str(caught.value)
+        assert (f"make data COHORT={source}" in str(caught.value)) == (source != "folder")
         path = folder / place / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     assert find_records(source, str(folder)) == folder / place
+
+
+@pytest.mark.parametrize("source", ["ludb", "ptb-xl"])
+def test_what_make_data_fetched_needs_no_data(source: str) -> None:
+    with pytest.raises(InputError, match=f"DATA is empty, but COHORT={source}.*make data COHORT={source}"):
+        find_records(source, None)
+    for name in NEEDED[source]:
+        path = fetched(source) / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    assert find_records(source, "") == find_records(source, None) == fetched(source)
 
 
 def test_load_cohort_says_how() -> None:
@@ -103,3 +130,33 @@ def test_an_old_python_reaches_the_line_that_says_so() -> None:
         if name != "__init__.py":  # which annotates with names of old
             future = [node for node in tree.body if isinstance(node, ast.ImportFrom) and node.module == "__future__"]
             assert future, f"{name}: annotations would be evaluated"
+
+
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        (("virtual", "", "0"), "COHORT='virtual' is not known: .*choose one of ludb"), (("ludb", "0", "0"), "N='0'"),
+        (("ludb", "-1", "0"), "N='-1'"), (("ludb", "ten", "0"), "N='ten'"), (("ludb", "1e3", "0"), "N='1e3'"),
+        (("ludb", "", "x"), "SEED='x'"), (("lubd", "", "0"), "did you mean ludb"),
+    ],
+)  # fmt: skip
+def test_wrong_variables_of_make_data(variables: tuple[str, str, str], words: str) -> None:
+    with pytest.raises(InputError, match=words) as caught:
+        check_download(*variables)
+    assert "\n" not in str(caught.value)
+
+
+def test_variables_of_make_data() -> None:
+    assert check_download("ludb", "", "0") == (None, 0) and check_download("ptb-xl", "500", 3) == (500, 3)
+
+
+@pytest.mark.parametrize("noted", ['{"complete": false}', "{", "[]", '{"complete": "yes"}'])
+def test_a_download_that_was_not_finished(tmp_path: Path, noted: str) -> None:
+    for name in NEEDED["ludb"]:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "download.json").write_text(noted)
+    with pytest.raises(InputError, match=r"not complete: run `make data COHORT=ludb` once more"):
+        find_records("ludb", tmp_path)
+    (tmp_path / "download.json").write_text('{"complete": true}')
+    assert find_records("ludb", tmp_path) == tmp_path
