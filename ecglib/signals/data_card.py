@@ -2,88 +2,189 @@
 
 from __future__ import annotations
 
+import html
+import json
+import re
 from collections import Counter
+from typing import Any
+
+import pandas as pd
 
 from ecglib import __version__
 from ecglib.signals.cohort import Cohort
+from ecglib.signals.statements import STATEMENTS
 
+SYNTHETIC = "Synthetic ECGs: made by a program, of no person, not for clinical use."
 _CARD = """# {title}
 
 {about}
 
-| | |
+| what | |
 |---|---|
 | records, patients | {n_records}, {n_patients} |
-| signals | 12 leads, {seconds:g} s at {fs} Hz, int16, 1 µV a count |
+| signals | 12 leads, 10 s, int16, 1 µV a count |
+| sampling rates | {rates} |
 | source | {source} |
-| age in years, median (range); unknown | {age}; {age_unknown} |
-| sex: male, female, unknown | {male}, {female}, {sex_unknown} |
-| folds | strat_fold 1–8 train, 9 validation, 10 test |
-| made by | ecglib {version} |
+| written by | ecglib {version} |
+{facts}
+## Of whom
 
-Statements (SCP-ECG), records: {statements}.
+| column | known in | median (range) |
+|---|---|---|
+{people}
+Sex: {male} male, {female} female, {sex_unknown} unknown.{over_89}
 
+## Statements
+
+SCP-ECG statements as in `scp_statements.csv`; a record can carry several.
+
+| statement | | superclass | records |
+|---|---|---|---|
+{statements}
 ## Reading it
-The layout is PTB-XL's (Wagner et al., Sci Data 7:154, 2020):
+
+The layout is PTB-XL's (Wagner et al., Sci Data 7:154, 2020), and so is the way to read it, from this folder:
 
 ```python
-import ast, pandas as pd, wfdb
+import ast
+
+import numpy as np
+import pandas as pd
+import wfdb
+
 table = pd.read_csv("ptbxl_database.csv", index_col="ecg_id")
-table.scp_codes = table.scp_codes.apply(ast.literal_eval)
-signals = [wfdb.rdsamp(name)[0] for name in table.{column}]
+table["scp_codes"] = table["scp_codes"].apply(ast.literal_eval)
+x = np.stack([wfdb.rdsamp(name)[0] for name in table["filename_lr"]])  # (records, times, leads) in mV, 100 Hz
+
+statements = pd.read_csv("scp_statements.csv", index_col=0)
+superclass = statements.loc[statements["diagnostic"] == 1, "diagnostic_class"]
+table["diagnostic_superclass"] = table["scp_codes"].apply(
+    lambda codes: sorted({{superclass[code] for code in codes if code in superclass}}))
+
+test = table["strat_fold"] == 10  # 1-8 train, 9 validation, 10 test
+x_train, y_train = x[~test], table["diagnostic_superclass"][~test]
+x_test, y_test = x[test], table["diagnostic_superclass"][test]
 ```
 
-`waves.csv`, where present, holds the times of each beat's waves in seconds. `sha256sum -c SHA256SUMS.txt` checks the
-files.
+`waves.csv`, where present, holds the times of each beat's waves in seconds. To check that every file arrived whole:
+
+```bash
+sha256sum -c SHA256SUMS.txt
+```
 
 ## Limits
+
 {limits}
+
+## Licence and citation
+
+{licence}
+{citation}
 """
-_SYNTHETIC = ("**These records are synthetic.** They were made by a program, belong to no person, and are marked so in "
-              "every header and in the column `synthetic`.")  # fmt: skip
-_LICENCES = {
-    "ludb": "Derived from LUDB 1.0.1 (Kalyakulina et al., IEEE Access 8:186181, 2020), under the Open Data Commons "
-            "Attribution License 1.0: https://opendatacommons.org/licenses/by/1-0/",
-    "ptb-xl": "Derived from PTB-XL (Wagner et al., Sci Data 7:154, 2020), under Creative Commons Attribution 4.0: "
-              "https://creativecommons.org/licenses/by/4.0/",
-    "challenge-2021": "Derived from the PhysioNet/CinC Challenge 2021, under Creative Commons Attribution 4.0: "
-                      "https://creativecommons.org/licenses/by/4.0/",
-    "mimic-iv-ecg": "Derived from MIMIC-IV-ECG 1.0, under the Open Data Commons Open Database License 1.0: "
-                    "https://opendatacommons.org/licenses/odbl/1-0/",
+_REAL = {
+    "ludb": (
+        "Derived from LUDB 1.0.1, under the Open Data Commons Attribution License 1.0: "
+        "https://opendatacommons.org/licenses/by/1-0/",
+        "Kalyakulina et al., IEEE Access 8:186181, 2020",
+    ),
+    "ptb-xl": (
+        "Derived from PTB-XL, under Creative Commons Attribution 4.0: https://creativecommons.org/licenses/by/4.0/",
+        "Wagner et al., Sci Data 7:154, 2020",
+    ),
+    "challenge-2021": (
+        "Derived from the PhysioNet/CinC Challenge 2021, under Creative Commons Attribution 4.0: "
+        "https://creativecommons.org/licenses/by/4.0/",
+        "Reyna et al., Computing in Cardiology 2021; Perez Alday et al., Physiol Meas 41:124003, 2020",
+    ),
+    "mimic-iv-ecg": (
+        "Derived from MIMIC-IV-ECG 1.0, under the Open Data Commons Open Database License 1.0, which asks that a "
+        "derived database be shared under the same terms: https://opendatacommons.org/licenses/odbl/1-0/",
+        "Gow et al., MIMIC-IV-ECG: Diagnostic Electrocardiogram Matched Subset, PhysioNet, 2023",
+    ),
+}
+_PHYSIONET = "Goldberger et al., Circulation 101:e215, 2000"
+REAL = tuple(_REAL)
+"""Sources that are known to be real records."""
+_LIMITS = {
+    "virtual": "Simulated from physiology: simpler than real ECGs. No patient's record was used.",
+    "generated": "Made by a generative model: they may repeat its training records, and its errors. What was done for "
+                 "privacy is stated above, or is not known here.",
+    "real": "Those of the source.",
 }  # fmt: skip
 
 
 def licence(source: str, synthetic: bool) -> str:
     """Return the text of ``LICENSE.txt``."""
-    if source in _LICENCES:
-        return _LICENCES[source] + "\n"
-    if not synthetic:
-        return f"Records of {source!r}: the licence of their source applies.\n"
-    return ("Synthetic ECG records, made with ecglib (MIT licence) and marked synthetic in every header and row.\n"
-            "If the generator was trained on a cohort, that cohort's licence may ask for attribution. Not for clinical "
-            "use.\n")  # fmt: skip
+    if synthetic:
+        return (f"{SYNTHETIC}\nMade with ecglib (MIT licence). If a generator was trained on a cohort, that cohort's "
+                "licence may ask for attribution.\n")  # fmt: skip
+    if source in _REAL:
+        text, citation = _REAL[source]
+        return f"{text}\nCite: {citation}; {_PHYSIONET}.\n"
+    return f"Records of {source!r}: the licence of their source applies.\n"
+
+
+def one_line(text: str) -> str:
+    """Return `text` without line breaks, control characters or half characters, so that it cannot add lines."""
+    return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+", " ", text)
 
 
 def data_card(cohort: Cohort, synthetic: bool) -> str:
-    """Return the text of ``README.md``: what the records are, how many, of whom, and how to read them."""
+    """Return the text of ``README.md``: what the records are, how made, of whom, how to read them, their limits.
+
+    Parameters
+    ----------
+    cohort : Cohort
+        What ``notes`` holds is printed; what it does not hold is not claimed.
+    synthetic : bool
+        Whether the records are synthetic.
+    """
     table = cohort.table
-    age = table["age"].dropna()
     counts = Counter(statement for codes in table["scp_codes"] for statement in codes)
+    kind = "real" if not synthetic else "virtual" if cohort.source.startswith("virtual") else "generated"
     return _CARD.format(
         title="Synthetic ECGs in PTB-XL's layout" if synthetic else "ECGs in PTB-XL's layout",
-        about=_SYNTHETIC if synthetic else "Real records, copied from their source.",
+        about=f"**{SYNTHETIC}** Every header and every row say so." if synthetic else "Real records.",
         n_records=len(cohort),
         n_patients=table["patient_id"].nunique(),
-        seconds=cohort.x.shape[2] / cohort.fs,
-        fs=cohort.fs,
-        source=" ".join(cohort.source.split()),
-        age=f"{age.median():.0f} ({age.min():.0f}–{age.max():.0f})" if len(age) else "–",
-        age_unknown=len(table) - len(age),
+        rates="500 Hz in `records500/`; 100 Hz in `records100/`, made from these, low-pass filtered first"
+        if cohort.fs == 500 else "100 Hz in `records100/`; there is no `records500/`, and `filename_hr` is empty",
+        source=_cell(cohort.source),
+        version=__version__,
+        facts=_rows([name, _fact(value)] for name, value in cohort.notes.items()),
+        people=_rows(_person(table, name) for name in ("age", "height", "weight", "heart_rate")),
         male=int((table["sex"] == 0).sum()),
         female=int((table["sex"] == 1).sum()),
         sex_unknown=int(table["sex"].isna().sum()),
-        version=__version__,
-        statements=", ".join(f"{statement} {count}" for statement, count in counts.most_common()) or "none",
-        column="filename_lr" if cohort.fs == 100 else "filename_hr",
-        limits="Not for clinical use; not evidence about any patient." if synthetic else "As of the source.",
-    )
+        over_89=" An age over 89 is printed as 300, as in PTB-XL." if "age_over_89" in table else "",
+        statements=_rows([name, *STATEMENTS.loc[name, ["description", "superclass"]], str(count)]
+                         for name, count in counts.most_common()),
+        limits=f"{_LIMITS[kind]} Not for clinical use.",
+        licence=licence(cohort.source, synthetic),
+        citation="Cite ecglib, and the cohort that a generator was trained on." if synthetic else "",
+    )  # fmt: skip
+
+
+def _person(table: pd.DataFrame, name: str) -> list[str]:
+    known = table[name].dropna()
+    span = f"{known.median():.0f} ({known.min():.0f}–{known.max():.0f})" if len(known) else "–"
+    return [f"`{name}`", f"{len(known)} of {len(table)}", span]
+
+
+def _fact(value: Any) -> str:
+    """Return one of a cohort's notes in a line; long lists, such as records left out by reason, are counted."""
+    if isinstance(value, dict):
+        parts = (f"{name}: {len(found) if isinstance(found, list) else found}" for name, found in value.items())
+        return "; ".join(parts) or "none"
+    if isinstance(value, list) and len(value) > 10:
+        return str(len(value))
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _rows(rows: Any) -> str:
+    return "".join(f"| {' | '.join(map(_cell, row))} |\n" for row in rows)
+
+
+def _cell(text: str) -> str:
+    """Return text that neither ends a table's cell nor is taken for HTML."""
+    return html.escape(one_line(text), quote=False).replace("|", "&#124;").strip()
