@@ -5,8 +5,8 @@ import pytest
 
 from ecglib.signals import LEADS_12, Cohort, to_eight_leads, to_twelve_leads
 from ecglib.signals.quality import arms_swapped, breaks_einthoven, clipped_leads, flat_leads
-from ecglib.signals.virtual.torso import lead_field
 from ecglib.signals.virtual.noise import electrode_matrix
+from ecglib.signals.virtual.torso import lead_field
 
 
 @pytest.fixture(scope="module")

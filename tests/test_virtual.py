@@ -7,19 +7,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ecglib.errors import InputError
-from ecglib.signals import Cohort, check_disjoint, einthoven_residual, to_eight_leads
+from ecglib.signals import LEADS_8, Cohort, check_disjoint, einthoven_residual, to_eight_leads
 from ecglib.signals.virtual import coefficient_table, virtual_cohort
-from ecglib.signals.virtual.heart import draw_heart, lead_field, rotation
-from ecglib.signals.virtual.noise import draw_noise
+from ecglib.signals.virtual.conduction import KINDS
+from ecglib.signals.virtual.heart import conducted, draw_anatomy, lead_field, rotation
+from ecglib.signals.virtual.noise import draw_device, draw_noise
 from ecglib.signals.virtual.patients import draw_patients
 
 N = 400
+ORDER = ["qrs_on", "r", "qrs_off", "t_peak", "t_off"]
 LEAD = {name: k for k, name in enumerate(("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6"))}
 
 
 @pytest.fixture(scope="module")
 def cohort() -> Cohort:
-    return virtual_cohort(N, seed=3)
+    return virtual_cohort(N, seed=3, population="teaching", workers=1)
+
+
+@pytest.fixture(scope="module")
+def like_ptbxl() -> Cohort:
+    return virtual_cohort(N, seed=3, workers=1)
 
 
 @pytest.fixture(scope="module")
@@ -72,26 +79,28 @@ def test_leads_are_more_than_a_dipole(cohort):
 
 
 def test_residue_is_what_makes_the_rank():
-    heart = draw_heart(0, next(draw_patients(1, 0)))
-    dipole = lead_field() @ np.linalg.lstsq(lead_field(), heart.amplitudes, rcond=None)[0]
+    patient = next(draw_patients(1, 0, "teaching"))
+    amplitudes = conducted(draw_anatomy(0, patient), patient, ("NORM",), patient.age).amplitudes
+    dipole = lead_field() @ np.linalg.lstsq(lead_field(), amplitudes, rcond=None)[0]
     assert np.linalg.matrix_rank(dipole, tol=1e-9) == 3
-    assert np.linalg.matrix_rank(heart.amplitudes, tol=1e-3) > 3
+    assert np.linalg.matrix_rank(amplitudes, tol=1e-3) > 3
 
 
-def test_same_seed_same_bits_whatever_n(cohort):
-    few = virtual_cohort(40, seed=3)
-    assert np.array_equal(few.x, cohort.x[:40])
-    columns = [name for name in few.table if name != "strat_fold"]
-    pd.testing.assert_frame_equal(few.table[columns], cohort.table[columns].iloc[:40])
-    again = virtual_cohort(40, seed=3)
-    assert np.array_equal(again.x, few.x) and again.table.equals(few.table) and again.waves.equals(few.waves)
+def test_same_seed_same_bits_whatever_n_and_workers(like_ptbxl):
+    for few in (virtual_cohort(40, seed=3), virtual_cohort(150, seed=3, workers=2)):
+        n = len(few)
+        assert np.array_equal(few.x, like_ptbxl.x[:n])
+        columns = [name for name in few.table if name != "strat_fold"]
+        pd.testing.assert_frame_equal(few.table[columns], like_ptbxl.table[columns].iloc[:n])
+        whole = like_ptbxl.waves[like_ptbxl.waves["ecg_id"] <= n]
+        pd.testing.assert_frame_equal(few.waves, whole.reset_index(drop=True))
     assert not np.array_equal(virtual_cohort(2, seed=4).x, few.x[:2])
 
 
 def test_the_beats_are_the_same_at_every_rate():
     slow, fast = (virtual_cohort(12, seed=1, fs=fs) for fs in (100, 500))
     pd.testing.assert_frame_equal(slow.waves, fast.waves)
-    assert np.corrcoef(slow.x[0, 7], fast.x[0, 7, ::5])[0, 1] > 0.97
+    assert np.median([np.corrcoef(a[7], b[7, ::5])[0, 1] for a, b in zip(slow.x, fast.x, strict=True)]) > 0.95
 
 
 def test_r_is_where_the_leads_are_largest(cohort):
@@ -106,22 +115,30 @@ def test_r_is_where_the_leads_are_largest(cohort):
     assert np.mean(late <= 0.030) > 0.98 and np.median(late) < 0.006
 
 
-def test_waves_are_in_order_and_equal_to_the_table(cohort, beats):
-    assert set(cohort.waves["ecg_id"]) == set(cohort.table["ecg_id"])
-    assert beats["r"].between(0, 10).all()
-    order = ["qrs_on", "r", "qrs_off", "t_peak", "t_off"]
-    assert (np.diff(beats[order], axis=1) > 0).all()
+@pytest.mark.parametrize("which", ["cohort", "like_ptbxl"])
+def test_waves_are_in_order_and_equal_to_the_table(which, request):
+    cohort = request.getfixturevalue(which)
+    beats = cohort.waves.merge(cohort.table, on="ecg_id")
+    assert set(cohort.waves["ecg_id"]) == set(cohort.table["ecg_id"]) and set(beats["kind"]) <= set(KINDS)
+    blocked = beats["kind"] == "blocked P"
+    assert beats.loc[blocked, "p_peak"].between(0, 10).all() and beats.loc[~blocked, "r"].between(0, 10).all()
+    assert beats.loc[blocked, ORDER].isna().all(axis=None) and beats.loc[~blocked, ORDER].notna().all(axis=None)
+    assert (np.diff(beats.loc[~blocked, ORDER], axis=1) > 0).all()
     with_p = beats[beats["p_on"].notna()]
-    assert (np.diff(with_p[["p_on", "p_peak", "p_off", "qrs_on"]], axis=1) > 0).all()
+    assert (np.diff(with_p[["p_on", "p_peak", "p_off"]], axis=1) > 0).all()
+    assert (with_p["p_off"] < with_p["qrs_on"])[~blocked].all()
     truth = pd.DataFrame({
         "pr_ms": beats["qrs_on"] - beats["p_on"],
         "qrs_ms": beats["qrs_off"] - beats["qrs_on"],
         "qt_ms": beats["t_off"] - beats["qrs_on"],
-    }).groupby(beats["ecg_id"]).median() * 1000  # fmt: skip
+    }).where(beats["kind"] != "V").groupby(beats["ecg_id"]).median() * 1000  # fmt: skip
     table = cohort.table.set_index("ecg_id")
     np.testing.assert_allclose(truth, table[truth.columns], atol=1e-6)
-    rate = 60 / cohort.waves.groupby("ecg_id")["r"].apply(lambda r: r.diff().mean())
-    np.testing.assert_allclose(rate, table["heart_rate"], rtol=1e-9)
+    in_time = cohort.waves.dropna(subset="r").sort_values(["ecg_id", "r"]).groupby("ecg_id")["r"]
+    np.testing.assert_allclose(60 / in_time.apply(lambda r: r.diff().mean()), table["heart_rate"], rtol=1e-9)
+    kinds = beats.groupby("ecg_id")["kind"].value_counts().unstack(fill_value=0).reindex(columns=KINDS, fill_value=0)
+    assert (kinds[["V", "A", "blocked P"]].to_numpy() == table[["n_pvc", "n_pac", "n_blocked"]].to_numpy()).all()
+    assert (kinds.drop(columns="blocked P").sum(axis=1) == table["n_beats"]).all()
 
 
 def test_statements_occur_together_as_they_may(cohort):
@@ -139,7 +156,7 @@ def test_statements_occur_together_as_they_may(cohort):
 def test_rates_and_rhythms(cohort):
     rate, table = cohort.table["heart_rate"], cohort.table
     assert (rate[cohort.has("SBRAD")] < 60).all() and (rate[cohort.has("STACH")] > 100).all()
-    assert rate[cohort.has("SR")].between(57, 101).all()
+    assert rate[cohort.has("SR")].between(56, 102).all()
     cv = cohort.waves.groupby("ecg_id")["r"].apply(lambda r: r.diff().std() / r.diff().mean()).to_numpy()
     assert (cv[cohort.has("AFIB")] > 0.1).all() and np.median(cv[cohort.has("SR")]) < 0.05
     p = cohort.waves.groupby("ecg_id")["p_on"].apply(lambda p: p.notna().any()).to_numpy()
@@ -179,8 +196,8 @@ def test_bundle_branch_blocks_look_so(cohort):
         before = (waves["qrs_on"] * cohort.fs).astype(int) - 2
         return float(np.median(cohort.x[row, LEAD[lead], at] - cohort.x[row, LEAD[lead], before]))
 
-    assert share(cohort, "CRBBB", lambda row: late(row, "V1") > 0.15) > 0.95
-    assert share(cohort, "CRBBB", lambda row: late(row, "I") < -0.05 and late(row, "V6") < 0) > 0.85
+    assert share(cohort, "CRBBB", lambda row: late(row, "V1") > 0.1) > 0.95
+    assert share(cohort, "CRBBB", lambda row: late(row, "I") < -0.05 and late(row, "V6") < 0) > 0.8
 
 
 def test_inferior_infarction_has_q_and_inverted_t_below(cohort):
@@ -198,22 +215,42 @@ def test_hypertrophy_has_voltage_and_strain(cohort):
     large = [sokolow(row) for row in np.flatnonzero(plain)]
     usual = [sokolow(row) for row in np.flatnonzero(cohort.has("NORM"))]
     assert np.median(large) > 3.4 and np.median(usual) < 3 and np.median(large) > np.median(usual) + 0.8
-    assert share(cohort, "LVH", lambda row: t_peaks(cohort, row)[LEAD["V6"]] < 0) > 0.9
+    assert share(cohort, "LVH", lambda row: t_peaks(cohort, row)[LEAD["V6"]] < 0) > 0.75
 
 
 def test_patients_return_with_the_same_heart_and_one_fold(cohort):
     table = cohort.table
     records = table["patient_id"].value_counts()
     assert 0.08 < (records > 1).mean() < 0.25
-    for name in ("sex", "height", "weight", "axis_deg", "strat_fold"):
+    for name in ("sex", "height", "weight", "strat_fold"):
         assert (table.groupby("patient_id")[name].nunique() == 1).all(), name
+    said = table["scp_codes"].map(lambda codes: " ".join(sorted(set(codes) - {"SR", "SBRAD", "STACH"})))
+    axes = table.groupby([table["patient_id"], said])["axis_deg"]
+    assert (axes.count() > 1).sum() > 10 and (axes.max() - axes.min()).max() < 10  # degrees: only age turns the heart
     assert set(table["strat_fold"]) == set(range(1, 11))
     check_disjoint(*cohort.split())
 
 
 def test_noise_follows_from_electrodes_and_stays_small():
     levels = np.array([draw_noise(np.random.default_rng(k), 1000, 100).std(axis=1) for k in range(60)])
-    assert 0.01 < np.median(levels) < 0.06 and levels.max() < 0.5
+    assert 0.01 < np.median(levels) < 0.08 and levels.max() < 1
+
+
+def test_a_technician_remarks_on_noise_as_often_as_in_ptbxl():
+    remarks = pd.DataFrame([draw_device(np.random.default_rng(k), 500, 100)[1] for k in range(800)])
+    share = (remarks != "").mean()
+    assert 0.04 < share["baseline_drift"] < 0.15 and 0.08 < share["static_noise"] < 0.25  # PTB-XL: 0.08 and 0.16
+    assert 0.02 < share["burst_noise"] < 0.08 and 0 < share["electrodes_problems"] < 0.03
+
+
+def test_a_step_and_a_burst_are_in_the_leads_that_are_named():
+    seen = {}
+    for k in range(400):
+        noise, remarks = draw_device(np.random.default_rng(k), 500, 100)
+        if remarks["electrodes_problems"] and len(remarks["electrodes_problems"].split(",")) == 1:
+            named = LEADS_8.index(remarks["electrodes_problems"])
+            seen[k] = np.abs(np.diff(noise, axis=1)).max(axis=1).argmax() == named
+    assert len(seen) >= 2 and np.mean(list(seen.values())) > 0.6
 
 
 def test_every_coefficient_names_its_source():

@@ -78,7 +78,8 @@ class Cohort:
         see `assign_folds`.
     waves : DataFrame or None, one row a beat
         What is known of the truth: ``ecg_id`` and times in s from the record's start: ``p_on``, ``p_peak``,
-        ``p_off``, ``qrs_on``, ``r``, ``qrs_off``, ``t_peak``, ``t_off``; NaN where a wave is absent.
+        ``p_off``, ``qrs_on``, ``r``, ``qrs_off``, ``t_peak``, ``t_off``; NaN where a wave is absent, QRS too if a P
+        wave was blocked. Virtual patients add ``kind``, what sort of beat it is.
     source : str
         Where the records come from.
     notes : dict

@@ -9,230 +9,291 @@ leads, and a small residue R that no dipole explains is added in the chest leads
 
 .. math:: x(t) = (D M + R) \, G(t), \qquad M = (m_1 … m_K), \quad G_k(t) = \sum_b g\bigl((t - c_{bk})/s_{bk}\bigr).
 
-With R = 0 the leads would be of rank 3.
+With R = 0 the leads would be of rank 3. M is the pattern of the beat (narrow, a block, from the ventricle), varied from
+patient to patient, turned to the patient's axis, plus what the statements change.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ecglib.signals.virtual.coefficients import VALUE
+from ecglib.signals.leads import to_twelve_leads
+from ecglib.signals.virtual.changes import (
+    COMPONENTS,
+    EARLY,
+    INDEX,
+    NOTCHES,
+    PATTERNS,
+    QRS,
+    SOURCES,
+    ST_T,
+    P,
+    added,
+    demands,
+    factor,
+    limits,
+)
+from ecglib.signals.virtual.coefficients import VALUE, folded
 from ecglib.signals.virtual.patients import ANATOMY, Patient, stream
+from ecglib.signals.virtual.torso import (
+    ATRIA,
+    RESIDUE,
+    axis_of,
+    lead_field,
+    own_lead_field,
+    rotation,
+    turn_between,
+    with_axis,
+)
 
-# x, y, z (mV in a lead per mV of Frank's X, Y, Z). Source: Dower, J Electrocardiol 1:101, 1968, with the coefficients
-# that are quoted since Edenbrandt & Pahlm, J Electrocardiol 21:361, 1988 (read in public code that quotes them).
-DOWER = {
-    "I": (0.632, -0.235, 0.059),
-    "II": (0.235, 1.066, -0.132),
-    "V1": (-0.515, 0.157, -0.917),
-    "V2": (0.044, 0.164, -1.387),
-    "V3": (0.882, 0.098, -1.277),
-    "V4": (1.213, 0.127, -0.601),
-    "V5": (1.125, 0.127, -0.086),
-    "V6": (0.831, 0.076, 0.230),
-}
-
-COMPONENTS = ("P1", "P2", "Q", "R", "L", "S", "K", "ST", "T1", "T2")
-P, QRS, ST_T = slice(0, 2), slice(2, 7), slice(7, 10)
-EARLY = slice(2, 6)  # Q, R, L, S: what turns with the frontal axis
-
-# Centre and width (one standard deviation) in shares of the wave's length (P; QRS; J point to T end), then x, y, z
-# in mV. All are assumptions, drawn by hand after textbook loops (right then left atrium; septum, apex, lateral wall,
-# base, late activation K; ST, and T in two components, because its rise is slower than its fall) and then set beside
-# the mean loop and the amplitudes of LUDB's 37 normal records: LUDB is no independent judge of the narrow pattern.
-_ATRIA = {"P1": (0.36, 0.18, 0.032, 0.078, -0.044), "P2": (0.64, 0.18, 0.066, 0.052, 0.034)}
-PATTERNS: dict[str, dict[str, tuple[float, ...]]] = {
-    "narrow": {
-        **_ATRIA,
-        "Q": (0.21, 0.075, -0.12, -0.06, -0.30),
-        "R": (0.43, 0.088, 1.12, 0.82, 0.12),
-        "L": (0.57, 0.080, 0.30, 0.48, 0.98),
-        "S": (0.76, 0.075, -0.20, -0.04, 0.36),
-        "K": (0.90, 0.060, 0.00, 0.00, 0.00),
-        "ST": (0.22, 0.130, 0.03, 0.01, -0.07),
-        "T1": (0.54, 0.140, 0.12, 0.04, -0.13),
-        "T2": (0.75, 0.118, 0.31, 0.18, -0.15),
-    },
-    "CRBBB": {
-        **_ATRIA,
-        "Q": (0.13, 0.048, -0.12, -0.06, -0.28),
-        "R": (0.28, 0.060, 0.95, 0.72, 0.00),
-        "L": (0.40, 0.060, 0.30, 0.30, 0.42),
-        "S": (0.53, 0.060, -0.18, 0.00, 0.05),
-        "K": (0.73, 0.105, -0.50, 0.06, -0.62),
-        "ST": (0.22, 0.130, 0.02, 0.00, 0.05),
-        "T1": (0.58, 0.140, 0.14, 0.06, 0.04),
-        "T2": (0.77, 0.115, 0.31, 0.14, 0.14),
-    },
-    "CLBBB": {
-        **_ATRIA,
-        "Q": (0.17, 0.065, 0.15, 0.18, -0.10),
-        "R": (0.32, 0.085, 0.76, 0.36, 0.50),
-        "L": (0.51, 0.105, 0.64, 0.22, 0.90),
-        "S": (0.69, 0.085, 0.64, 0.08, 0.62),
-        "K": (0.86, 0.055, 0.10, 0.00, 0.15),
-        "ST": (0.18, 0.140, -0.09, -0.02, -0.13),
-        "T1": (0.55, 0.150, -0.14, -0.05, -0.20),
-        "T2": (0.76, 0.120, -0.26, -0.04, -0.30),
-    },
-}
-# What a statement adds to the pattern, in mV (assumptions). LVH: more and later force to the left and back, strain.
-# IMI: the inferior wall gives none of its early downward force, and repolarises away from the scar.
-CHANGES: dict[str, dict[str, tuple[float, float, float]]] = {
-    "LVH": {
-        "R": (0.65, 0.08, 0.20),
-        "L": (0.65, -0.05, 0.95),
-        "ST": (-0.12, -0.03, -0.03),
-        "T1": (-0.20, -0.07, -0.02),
-        "T2": (-0.52, -0.20, -0.08),
-    },
-    "IMI": {
-        "Q": (0.05, -0.46, 0.02),
-        "R": (0.00, -0.26, 0.00),
-        "ST": (0.00, 0.02, 0.00),
-        "T1": (0.00, -0.11, 0.03),
-        "T2": (0.02, -0.33, 0.04),
-    },
-}
+K = len(COMPONENTS)
+U = np.linspace(0, 1, 101)  # along a wave
+BREATH = rotation(VALUE["breathing_turn_deg"], 2) @ rotation(VALUE["breathing_turn_deg"], 1)
+BLOCKS = ("CLBBB", "CRBBB", "WPW", "ILBBB", "IRBBB")  # the first of a record's statements sets the pattern
 
 
 @dataclass(frozen=True)
-class Heart:
-    """One patient's ventricles, atria and torso.
+class Shape:
+    """One kind of beat in one patient.
 
     Parameters
     ----------
     amplitudes : float64 (8, K)
         What each component gives in the leads I, aVF, V1–V6, in mV: D M + R.
+    breathing : float64 (8, K)
+        What is added at the height of a breath, in mV.
     centre, width : float64 (K,)
         Place and width of each component, in shares of its wave's length.
-    axis : float
-        Frontal QRS axis in degrees, from the net areas of QRS in I and aVF.
     p_peak, r, t_peak : float
         Where the root mean square over the leads is largest, in shares of P, of QRS, and of J point to T end: the
         moments called P peak, R and T peak.
-    f_waves : float64 (8, 2)
-        What two fibrillating atrial sources give in the leads, in mV.
+    qrs_ms : float
+        How long QRS lasts in beats from a ventricle; NaN: as in the record's intervals.
     """
 
     amplitudes: np.ndarray
+    breathing: np.ndarray
     centre: np.ndarray
     width: np.ndarray
-    axis: float
     p_peak: float
     r: float
     t_peak: float
-    f_waves: np.ndarray
+    qrs_ms: float = np.nan
+
+    @property
+    def axis(self) -> float:
+        """Frontal QRS axis in degrees, from the net areas of QRS in I and aVF."""
+        return float(axis_of(self.amplitudes[:2, QRS] @ self.width[QRS]))
 
 
-@lru_cache(maxsize=1)
-def lead_field() -> np.ndarray:
-    """Return Dower's (8, 3) lead field of the leads I, aVF, V1–V6, with aVF = II − I/2."""
-    i, ii, *chest = (np.array(row) for row in DOWER.values())
-    return np.stack([i, ii - i / 2, *chest])
+@dataclass(frozen=True)
+class Anatomy:
+    """A patient's build: standard normal numbers, the same in every record, whatever the statements.
 
-
-def rotation(degrees: float, axis: int) -> np.ndarray:
-    """Return the (3, 3) rotation about one of the axes x (0), y (1), z (2); about z, positive turns left to foot."""
-    a, (i, j) = np.radians(degrees), [k for k in range(3) if k != axis]
-    turn = np.eye(3)
-    turn[i, i] = turn[j, j] = np.cos(a)
-    turn[i, j], turn[j, i] = -np.sin(a), np.sin(a)
-    return turn
-
-
-def frontal_axis(amplitudes: np.ndarray, width: np.ndarray) -> float:
-    """Return the frontal QRS axis in degrees (−180 to 180, 0 left, 90 foot) of (8, K) amplitudes.
-
-    Source: net area of QRS in I and aVF; aVF is longer by 2/√3 because an augmented lead is shorter than a limb lead.
+    size, place, width (K,), push (3, K), residue (8, K): of the components; electrodes (3, 8); body (7,): torso gain,
+    axis, tilt, swing, gain of P, of T, severity; focus (3,): where ectopic beats come from; side (0 to 1).
     """
-    return float(_degrees(amplitudes[:2, QRS] @ width[QRS]))
+
+    size: np.ndarray
+    place: np.ndarray
+    width: np.ndarray
+    push: np.ndarray
+    residue: np.ndarray
+    electrodes: np.ndarray
+    body: np.ndarray
+    focus: np.ndarray
+    side: float
 
 
-def _degrees(areas: np.ndarray) -> np.ndarray:
-    return np.degrees(np.arctan2(2 / np.sqrt(3) * areas[1], areas[0]))
-
-
-def draw_heart(seed: int, patient: Patient) -> Heart:
-    """Draw a patient's heart from the stream of (seed, patient): pattern, changes, turn, gain, shape and residue."""
+def draw_anatomy(seed: int, patient: Patient) -> Anatomy:
+    """Draw a patient's build from the stream of (seed, patient)."""
     rng = stream(seed, patient.patient_id, ANATOMY)
-    pattern = next((name for name in ("CRBBB", "CLBBB") if name in patient.diagnoses), "narrow")
-    table = np.array([PATTERNS[pattern][name] for name in COMPONENTS])
-    centre, width, vectors = table[:, 0], table[:, 1], table[:, 2:].T.copy()  # vectors: (3, K)
-    if "LVH" in patient.diagnoses:
-        vectors += _change("LVH")
+    z = rng.standard_normal((3 + 3 + 8, K))
+    return Anatomy(z[0].clip(-2, 2), z[1].clip(-2, 2), z[2].clip(-2, 2), z[3:6], z[6:],
+                   rng.standard_normal((3, 8)), rng.standard_normal(7).clip(-2.2, 2.2), rng.standard_normal(3),
+                   rng.random())  # fmt: skip
+
+
+def conducted(anatomy: Anatomy, patient: Patient, codes: Collection[str], age: float) -> Shape:
+    """Return the shape of beats that come from above: pattern, variation, axis, changes, gain, residue, voltage limits.
+
+    Parameters
+    ----------
+    anatomy : Anatomy
+    patient : Patient
+    codes : collection of str
+        The record's statements.
+    age : float
+        In years.
+    """
+    block = next((name for name in BLOCKS if name in codes), "narrow")
+    if block == "WPW":
+        block = "WPW left" if anatomy.side < 0.5 else "WPW right"
+    field = own_lead_field(*anatomy.electrodes)
+    centre, width, vectors = _varied(PATTERNS[block], anatomy)
+    vectors = _turned(vectors, width, field, anatomy, patient, age)
+    change = added(codes) * np.exp(VALUE["severity_sd"] * anatomy.body[6])
+    if block == "CLBBB":
+        change *= VALUE["change_in_lbbb"]  # a blocked left bundle hides scars and thick walls
+    vectors = (vectors * factor(codes) + change) * _gain(anatomy, patient, age)
+    vectors = _within_axis(vectors, width, field, codes)
+    amplitudes = _within_voltage(_saturated(_leads(vectors, anatomy, field), centre, width), centre, width, codes)
+    return _shape(amplitudes, vectors, field, centre, width)
+
+
+def ectopic(name: str, anatomy: Anatomy, patient: Patient, age: float) -> Shape:
+    """Return the shape of beats of the pattern `name`, turned to this patient's focus: no statement changes them."""
+    centre, width, vectors = _varied(PATTERNS[name], anatomy)
+    spread = VALUE["wire_sd_deg" if name == "paced" else "focus_sd_deg"]
+    turn = rotation(spread * anatomy.focus[0], 2) @ rotation(spread * anatomy.focus[1], 1)
+    vectors = (turn @ vectors) * _gain(anatomy, patient, age)
+    field = own_lead_field(*anatomy.electrodes)
+    shape = _shape(_saturated(_leads(vectors, anatomy, field), centre, width), vectors, field, centre, width)
+    usual = VALUE["paced_qrs_ms" if name == "paced" else "pvc_qrs_ms"]
+    return replace(shape, qrs_ms=usual + VALUE["wide_qrs_sd_ms"] * anatomy.focus[2])
+
+
+def atrial_ectopic(shape: Shape, anatomy: Anatomy, patient: Patient, age: float) -> Shape:
+    """Return `shape` with another P wave: the same ventricles, excited from another corner of the atria."""
+    other = ectopic("atrial ectopic", anatomy, patient, age)
+    mixed = {name: getattr(shape, name).copy() for name in ("amplitudes", "breathing", "centre", "width")}
+    for name, values in mixed.items():
+        values[..., P] = getattr(other, name)[..., P]
+    return replace(shape, **mixed, p_peak=other.p_peak)
+
+
+def draw_shapes(seed: int, patient: Patient, codes: Collection[str], age: float, kinds: Collection[str]
+                ) -> tuple[list[Shape], dict[str, int]]:  # fmt: skip
+    """Return the shapes that a record's kinds of beats need, and each kind's place among them."""
+    anatomy = draw_anatomy(seed, patient)
+    shapes, place = [conducted(anatomy, patient, codes, age)], dict.fromkeys(kinds, 0)
+    from_ventricle = "PVC left" if anatomy.side < 0.4 else "PVC right"
+    others = {"V": from_ventricle, "paced": "paced"}
+    if anatomy.focus[2] < 0:  # half of the escape rhythms come from below the bundle branches
+        others["escape"] = from_ventricle
+    for kind, name in others.items():
+        if kind in kinds:
+            place[kind] = len(shapes)
+            shapes.append(ectopic(name, anatomy, patient, age))
+    if "A" in kinds:
+        place["A"] = len(shapes)
+        shapes.append(atrial_ectopic(shapes[0], anatomy, patient, age))
+    return shapes, place
+
+
+def quivering(seed: int, patient: Patient, rhythm: str) -> np.ndarray:
+    """Return (8, 2), mV: what the two sources of fibrillating (AFIB) or fluttering (AFLT) atria give in the leads."""
+    anatomy = draw_anatomy(seed, patient)
+    sources = np.stack([SOURCES[rhythm, "f1"], SOURCES[rhythm, "f2"]], axis=1)
+    size = np.exp(VALUE["p_gain_sd"] * anatomy.body[4])
+    return size * ATRIA * (lead_field() @ rotation(12 * anatomy.focus[2], 2) @ sources)
+
+
+def _varied(pattern: np.ndarray, anatomy: Anatomy) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return centre (K,), width (K,) and vectors (3, K) of a pattern as this patient has it, notches included."""
+    centre = pattern[:, 0] + VALUE["place_sd"] * anatomy.place
+    width = pattern[:, 1] * np.exp(VALUE["width_sd"] * anatomy.width)
+    centre[NOTCHES] = 0.5 + 0.17 * anatomy.place[NOTCHES]
+    vectors, spread = pattern[:, 2:].T, np.full(K, VALUE["shape_sd"])
+    spread[P] *= VALUE["p_shape"]
     length = np.linalg.norm(vectors, axis=0)
-    vectors *= np.exp(VALUE["shape_sd"] * np.clip(rng.standard_normal(len(COMPONENTS)), -2, 2))
-    vectors += 0.7 * VALUE["shape_sd"] * length * rng.standard_normal(vectors.shape)
-    vectors = _turn(rng, vectors, width, patient)
-    if "IMI" in patient.diagnoses:
-        vectors += _change("IMI") * np.exp(0.2 * rng.standard_normal())
-    vectors *= _gain(rng, patient)
-    amplitudes = lead_field() @ vectors
-    amplitudes[2:] += _residue(rng, np.linalg.norm(vectors, axis=0))
-    peak = largest(amplitudes, centre, width, QRS)[1]
-    amplitudes *= VALUE["saturation_mv"] / peak * np.tanh(peak / VALUE["saturation_mv"])
-    size = np.exp(0.25 * rng.standard_normal())
-    sources = np.array([[-0.025, 0.025, -0.055], [0.012, 0.035, 0.0]]).T  # assumption: seen best in V1, then inferiorly
-    near = np.array([1, 1, 1.3, 0.8, 0.6, 0.5, 0.5, 0.5])[:, None]  # assumption: V1 lies over the right atrium
-    fibrillation = size * near * (lead_field() @ rotation(15 * rng.standard_normal(), 2) @ sources)
-    p_peak, r, t_peak = (largest(amplitudes, centre, width, waves)[0] for waves in (P, QRS, ST_T))
-    axis = frontal_axis(amplitudes, width)
-    return Heart(amplitudes, centre, width, axis, p_peak, r, t_peak, fibrillation)
+    vectors = vectors * np.exp(spread * anatomy.size) + 0.7 * spread * length * anatomy.push
+    vectors[:, NOTCHES] = VALUE["notch_mv"] * anatomy.push[:, NOTCHES]
+    return centre, width, vectors
 
 
-def _change(statement: str) -> np.ndarray:
-    return np.array([CHANGES[statement].get(name, (0.0, 0.0, 0.0)) for name in COMPONENTS]).T
-
-
-def _turn(rng: np.random.Generator, vectors: np.ndarray, width: np.ndarray, patient: Patient) -> np.ndarray:
+def _turned(vectors: np.ndarray, width: np.ndarray, field: np.ndarray, anatomy: Anatomy, patient: Patient, age: float
+            ) -> np.ndarray:  # fmt: skip
     """Turn the heart to the patient's frontal axis, and a little in the other planes; late QRS, P and T turn less."""
-    wanted = VALUE["axis_deg"] + VALUE["axis_age"] * (patient.age - 50) + VALUE["axis_sd_deg"] * rng.standard_normal()
-    if "IMI" in patient.diagnoses:
-        wanted = max(wanted, 30.0)  # the scar itself takes the axis up
-    wanted = float(np.clip(wanted, -25, 60 if "CLBBB" in patient.diagnoses else 88))
-    tilt, swing = VALUE["turn_sd_deg"] * np.clip(rng.standard_normal(2), -2, 2)
+    wanted = VALUE["axis_deg"] + VALUE["axis_female"] * patient.sex + VALUE["axis_age"] * (age - 50)
+    wanted = folded(wanted + VALUE["axis_sd_deg"] * anatomy.body[1], -35, 88)
+    tilt, swing = VALUE["turn_sd_deg"] * anatomy.body[2:4]
     early = rotation(tilt, 0) @ rotation(swing, 1) @ vectors[:, EARLY]
-    frontal = _turn_to(early @ width[EARLY], wanted)
+    net = early @ width[EARLY]
+    frontal = (turn_between(net, with_axis(net, wanted, field)) + 180) % 360 - 180
     share = VALUE["t_follows_axis"]
+    atria = rotation(VALUE["p_follows_axis"] * frontal, 2) @ vectors[:, P]
     turned = rotation(share * frontal, 2) @ rotation(share * tilt, 0) @ rotation(share * swing, 1) @ vectors
-    turned[:, EARLY] = rotation(frontal, 2) @ early
+    turned[:, EARLY], turned[:, P] = rotation(frontal, 2) @ early, atria
     return turned
 
 
-def _turn_to(net: np.ndarray, wanted: float) -> float:
-    """Return the turn about z, to a degree, that brings the net vector (3,) to the frontal axis `wanted`."""
-    turns = np.arange(-150, 151)
-    a = np.radians(turns)
-    x, y, z = net
-    turned = np.stack([x * np.cos(a) - y * np.sin(a), x * np.sin(a) + y * np.cos(a), np.full(len(a), z)])
-    return float(turns[np.argmin(np.abs(_degrees(lead_field()[:2] @ turned) - wanted))])
+def _within_axis(vectors: np.ndarray, width: np.ndarray, field: np.ndarray, codes: Collection[str]) -> np.ndarray:
+    """Turn QRS so that its axis lies where the statements want it; most already do.
+
+    A little is pushed on R where a turn alone does not suffice, because the frontal leads see front and back too.
+    """
+    net = vectors[:, QRS] @ width[QRS]
+    is_now = float(axis_of(field[:2] @ net))
+    _, least, most = limits(codes, "axis")
+    wanted = folded(is_now, least + 1, most - 1)
+    if wanted != is_now:
+        aim = with_axis(net, wanted, field)
+        vectors[:, QRS] = rotation(turn_between(net, aim), 2) @ vectors[:, QRS]
+        vectors[:, INDEX["R"]] += (aim - vectors[:, QRS] @ width[QRS]) / width[INDEX["R"]]
+    return vectors
 
 
-def _gain(rng: np.random.Generator, patient: Patient) -> np.ndarray:
+def _gain(anatomy: Anatomy, patient: Patient, age: float) -> np.ndarray:
     """Return what each component is multiplied by: torso, sex and age; P and T vary on their own too."""
-    torso = VALUE["gain_sd"] * np.clip(rng.standard_normal(), -2, 1.4)
-    log = np.full(len(COMPONENTS), torso + VALUE["gain_female"] * patient.sex)
-    log += VALUE["gain_age"] * (patient.age - 50) + VALUE["gain_lvh"] * ("LVH" in patient.diagnoses)
-    log[P] += 0.2 * rng.standard_normal()
-    log[ST_T] += VALUE["t_age"] * (patient.age - 50) + 0.25 * np.clip(rng.standard_normal(), -2, 2)
+    body, years = anatomy.body, age - 50
+    torso = VALUE["gain_sd"] * min(body[0], 1.6) + VALUE["gain_female"] * patient.sex + VALUE["gain_age"] * years
+    log = np.full(K, torso)
+    log[P] += VALUE["p_gain_sd"] * body[4]
+    log[ST_T] += VALUE["t_age"] * years + VALUE["t_gain_sd"] * body[5]
+    log[5:7] += VALUE["young_chest"] * max(45 - age, 0)  # L and S
     return np.exp(log)
 
 
-def _residue(rng: np.random.Generator, length: np.ndarray) -> np.ndarray:
-    """Return R (6, K), mV: what the chest leads see beyond the dipole; neighbours V1–V6 see much the same."""
-    raw = rng.standard_normal((8, len(COMPONENTS)))
+def _leads(vectors: np.ndarray, anatomy: Anatomy, field: np.ndarray) -> np.ndarray:
+    """Return D M + R (8, K), mV. R is what chest leads see beyond the dipole; neighbours V1–V6 see much the same."""
+    raw = anatomy.residue.copy()
     raw[:, ST_T] = raw[:, ST_T.start, None]  # one wave, one residue
-    smooth = (raw[:-2] + 3 * raw[1:-1] + raw[2:]) / np.sqrt(11)
-    return VALUE["residue_sd"] * length * smooth
+    raw[:, P] *= VALUE["p_shape"]
+    raw[:, INDEX["K"]] *= VALUE["late_residue"]
+    smooth = RESIDUE * ((raw[:-2] + 3 * raw[1:-1] + raw[2:]) / np.sqrt(11)).clip(-2, 2)
+    amplitudes = field @ vectors
+    amplitudes[2:] += VALUE["residue_sd"] * np.linalg.norm(vectors, axis=0) * smooth
+    amplitudes[:, P] *= ATRIA
+    return amplitudes
 
 
-def largest(amplitudes: np.ndarray, centre: np.ndarray, width: np.ndarray, waves: slice) -> tuple[float, float]:
-    """Return where (0–1) in the waves the root mean square over the leads is largest, and the peak lead's mV."""
-    u = np.linspace(0, 1, 151)
-    g = np.exp(-0.5 * ((u - centre[waves, None]) / width[waves, None]) ** 2)
-    x = amplitudes[:, waves] @ g  # (8, 151)
-    return float(u[np.argmax(np.sum(x**2, axis=0))]), float(np.abs(x).max())
+def _saturated(amplitudes: np.ndarray, centre: np.ndarray, width: np.ndarray) -> np.ndarray:
+    peak = np.abs(wave(amplitudes, centre, width, QRS)).max()
+    return amplitudes * (VALUE["saturation_mv"] / peak * np.tanh(peak / VALUE["saturation_mv"]))
+
+
+def _within_voltage(amplitudes: np.ndarray, centre: np.ndarray, width: np.ndarray, codes: Collection[str]
+                    ) -> np.ndarray:  # fmt: skip
+    """Scale QRS so that limb leads are neither too low nor, with LVOLT, too high, and that LVH has its voltage."""
+    qrs = to_twelve_leads(wave(amplitudes, centre, width, QRS))
+    limb = float(np.ptp(qrs[:6], axis=1).max())
+    scale = folded(limb, *limits(codes, "limb")[1:]) / limb
+    if demands(codes, "sokolow") and not demands(codes, "limb") and "CLBBB" not in codes:
+        sokolow = scale * float(qrs[10:].max() - qrs[6].min())
+        scale *= min(folded(sokolow, *limits(codes, "sokolow")[1:]) / sokolow, 1.7)
+    if scale != 1:
+        amplitudes = amplitudes.copy()
+        amplitudes[:, QRS] *= scale
+        amplitudes[:, ST_T] *= np.sqrt(scale)
+    return amplitudes
+
+
+def _shape(amplitudes: np.ndarray, vectors: np.ndarray, field: np.ndarray, centre: np.ndarray, width: np.ndarray
+           ) -> Shape:  # fmt: skip
+    breathing = VALUE["breathing_gain"] * amplitudes + field @ (BREATH - np.eye(3)) @ vectors
+    peaks = (_largest(wave(amplitudes, centre, width, waves)) for waves in (P, QRS, ST_T))
+    return Shape(amplitudes, breathing, centre, width, *peaks)
+
+
+def wave(amplitudes: np.ndarray, centre: np.ndarray, width: np.ndarray, waves: slice) -> np.ndarray:
+    """Return one wave (8, 101) from its on (0) to its off (1), in mV."""
+    return amplitudes[:, waves] @ np.exp(-0.5 * ((U - centre[waves, None]) / width[waves, None]) ** 2)
+
+
+def _largest(x: np.ndarray) -> float:
+    """Return where (0 to 1) the root mean square over the leads is largest."""
+    return float(np.argmax(np.sum(x**2, axis=0)) / (x.shape[1] - 1))
