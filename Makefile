@@ -78,7 +78,7 @@ FORCE:
 
 ifdef CHECKED
 STUDY    := work/$(COHORT)-$(PRESET)-s$(SEED)
-SOURCES  := $(shell find ecglib -name '*.py' -o -name '*.csv')
+SOURCES  := $(shell find ecglib -name '*.py' -o -name '*.csv' -o -name '*.md')
 CHAPTERS := $(patsubst notebooks/%,$(STUDY)/chapters/%,$(wildcard notebooks/[0-9][0-9]_*.ipynb))
 PAGES    := $(wildcard book/*.md book/*.yml book/*.bib book/_static/* book/results/*)
 HTML     := book/_build/html/index.html

@@ -5,13 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import wasserstein_distance
 
 from ecglib.errors import InputError
 from ecglib.signals import Cohort, to_eight_leads
 from ecglib.signals.leads import LEADS_8
 from ecglib.signals.virtual import virtual_cohort
 from ecglib.signals.virtual.measures import measure
-from ecglib.signals.virtual.validation import beside, giveaways, twins
+from ecglib.signals.virtual.validation import _distances, beside, giveaways, twins
 
 N = 160
 
@@ -59,6 +60,14 @@ def test_shuffled_chest_leads_raise_correlations_and_no_rhythm(patients: Cohort)
     raised = rows_above_floor(beside(replace(patients, x=mixed), patients))
     assert {"correlation", "R", "S or Q"} <= raised
     assert not raised & {"RR CV", "heart rate", "axis", "PR interval", "power share", "template SNR"}
+
+
+def test_the_distance_is_that_of_scipy() -> None:
+    rng = np.random.default_rng(0)
+    x = np.round(rng.standard_normal(50), 1)  # with ties
+    splits = rng.random((20, 50)) < 0.4
+    expected = [wasserstein_distance(x[split], x[~split]) for split in splits]
+    np.testing.assert_allclose(_distances(x, splits), expected, rtol=1e-12)
 
 
 def test_the_floor_is_the_gap_of_two_halves(patients: Cohort) -> None:

@@ -6,6 +6,7 @@ import html
 import json
 import re
 from collections import Counter
+from importlib.resources import files
 from typing import Any
 
 import pandas as pd
@@ -15,72 +16,6 @@ from ecglib.signals.cohort import Cohort
 from ecglib.signals.statements import STATEMENTS
 
 SYNTHETIC = "Synthetic ECGs: made by a program, of no person, not for clinical use."
-_CARD = """# {title}
-
-{about}
-
-| what | |
-|---|---|
-| records, patients | {n_records}, {n_patients} |
-| signals | 12 leads, 10 s, int16, 1 µV a count |
-| sampling rates | {rates} |
-| source | {source} |
-| written by | ecglib {version} |
-{facts}
-## Of whom
-
-| column | known in | median (range) |
-|---|---|---|
-{people}
-Sex: {male} male, {female} female, {sex_unknown} unknown.{over_89}
-
-## Statements
-
-SCP-ECG statements as in `scp_statements.csv`; a record can carry several.
-
-| statement | | superclass | records |
-|---|---|---|---|
-{statements}
-## Reading it
-
-The layout is PTB-XL's (Wagner et al., Sci Data 7:154, 2020), and so is the way to read it, from this folder:
-
-```python
-import ast
-
-import numpy as np
-import pandas as pd
-import wfdb
-
-table = pd.read_csv("ptbxl_database.csv", index_col="ecg_id")
-table["scp_codes"] = table["scp_codes"].apply(ast.literal_eval)
-x = np.stack([wfdb.rdsamp(name)[0] for name in table["filename_lr"]])  # (records, times, leads) in mV, 100 Hz
-
-statements = pd.read_csv("scp_statements.csv", index_col=0)
-superclass = statements.loc[statements["diagnostic"] == 1, "diagnostic_class"]
-table["diagnostic_superclass"] = table["scp_codes"].apply(
-    lambda codes: sorted({{superclass[code] for code in codes if code in superclass}}))
-
-test = table["strat_fold"] == 10  # 1-8 train, 9 validation, 10 test
-x_train, y_train = x[~test], table["diagnostic_superclass"][~test]
-x_test, y_test = x[test], table["diagnostic_superclass"][test]
-```
-
-`waves.csv`, where present, holds the times of each beat's waves in seconds. To check that every file arrived whole:
-
-```bash
-sha256sum -c SHA256SUMS.txt
-```
-
-## Limits
-
-{limits}
-
-## Licence and citation
-
-{licence}
-{citation}
-"""
 _REAL = {
     "ludb": (
         "Derived from LUDB 1.0.1, under the Open Data Commons Attribution License 1.0: "
@@ -142,7 +77,8 @@ def data_card(cohort: Cohort, synthetic: bool) -> str:
     table = cohort.table
     counts = Counter(statement for codes in table["scp_codes"] for statement in codes)
     kind = "real" if not synthetic else "virtual" if cohort.source.startswith("virtual") else "generated"
-    return _CARD.format(
+    card = files("ecglib.signals").joinpath("tables/data_card.md").read_text(encoding="utf-8")
+    return card.format(
         title="Synthetic ECGs in PTB-XL's layout" if synthetic else "ECGs in PTB-XL's layout",
         about=f"**{SYNTHETIC}** Every header and every row say so." if synthetic else "Real records.",
         n_records=len(cohort),

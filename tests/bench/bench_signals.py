@@ -1,8 +1,6 @@
 """Reading records from PTB-XL's layout beside the plain wfdb loop, and memory-mapped batches."""
 
-import os
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
@@ -42,9 +40,7 @@ def mapped(folder: Path) -> None:
 def main() -> None:
     """Run all."""
     with tempfile.TemporaryDirectory() as folder:
-        began = time.perf_counter()
         cohort = load_cohort("virtual", n=N, seed=0)
-        print(f"virtual patients: {N / (time.perf_counter() - began):.0f} records/s on {os.cpu_count()} cores")
         cohort.save(Path(folder) / "cohort")
         save_ptbxl_layout(cohort, Path(folder) / "layout")
         reading(Path(folder) / "layout")
