@@ -194,3 +194,16 @@ def test_a_killed_save_leaves_the_old_cohort(cohort: Cohort, tmp_path: Path) -> 
     assert len(Cohort.load(tmp_path / "c")) == 24
     make_cohort(8).save(tmp_path / "c")
     assert len(Cohort.load(tmp_path / "c")) == 8
+
+
+def test_text_comes_back_as_it_was(cohort: Cohort, tmp_path: Path) -> None:
+    words = ["007", "7", "NA", "null", "", "1e2", "426783006", "0.50", 'a,"b"\nc', "ü 心", " x ", "True"]
+    table = cohort.table.assign(patient_id=[f"0{k // 2}e2" for k in range(24)], note=words * 2,
+                                gaps=["", None, "NA", "3"] * 6, flag=[True, False] * 12, count=range(24),
+                                empty="", unknown=np.nan)  # fmt: skip
+    replace(cohort, table=table).save(tmp_path / "x")
+    back = Cohort.load(tmp_path / "x").table
+    assert back["patient_id"].tolist() == table["patient_id"].tolist() and back["note"].tolist() == words * 2
+    assert back["gaps"].isna().tolist() == [False, True, False, False] * 6 and back["gaps"][2] == "NA"
+    assert back["flag"].dtype == bool and back["count"].dtype == np.int64 and back["age"].dtype == np.float64
+    assert (back["empty"] == "").all() and back["unknown"].isna().all() and back["height"].isna().sum() == 8

@@ -272,7 +272,7 @@ def test_mimic(tmp_path: Path) -> None:
         "record_list.csv": "subject_id,study_id,file_name,ecg_time,path\n"
         + "".join(f"{s[0]},{s[1]},{s[1]},2180-07-23 08:44:00,{path.format(s)}\n" for s in studies),
         "machine_measurements.csv": "subject_id,study_id,report_0,report_1\n"
-        + "".join(f"{s[0]},{s[1]},{report[s[0] % 4]},Borderline ECG\n" for s in studies),
+        + "".join(f'{s[0]},{s[1]},"{report[s[0] % 4]}",Borderline ECG\n' for s in studies),
         "waveform_note_links.csv": "not needed",
         **{path.format(s) + end: f"{s}{end}" for s in studies for end in (".hea", ".dat")},
     })  # fmt: skip

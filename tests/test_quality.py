@@ -30,7 +30,7 @@ def test_exchanged_arms_by_the_definition_of_leads() -> None:
 
 
 def test_real_records_are_sound(real: np.ndarray) -> None:
-    assert not any(flat_leads(x) or clipped_leads(x, 500) or breaks_einthoven(x) for x in real)
+    assert not any(flat_leads(x, 500) or clipped_leads(x, 500) or breaks_einthoven(x) for x in real)
 
 
 def test_cut_peaks_are_found(real: np.ndarray) -> None:
@@ -62,7 +62,7 @@ def test_exchanged_arms(real: np.ndarray) -> None:
     false_alarms = sum(arms_swapped(x, 500) for x in real)
     hits = sum(arms_swapped(x, 500) for x in exchange_arms(real))
     print(f"arms exchanged: {hits} of {len(real)} found, {false_alarms} false alarms")
-    assert hits >= 0.94 * len(real) and false_alarms <= 2
+    assert hits >= 0.94 * len(real) and false_alarms == 2  # both paced
 
 
 def test_a_heart_on_the_right_is_no_swap(real: np.ndarray) -> None:
@@ -74,4 +74,14 @@ def test_a_heart_on_the_right_is_no_swap(real: np.ndarray) -> None:
 
 def test_too_few_beats_and_flat_records_are_not_judged() -> None:
     assert not arms_swapped(np.zeros((12, 1000)), 100)
-    assert flat_leads(np.zeros((12, 10))) == list(LEADS_12)
+    assert flat_leads(np.zeros((12, 1000)), 100) == list(LEADS_12)
+
+
+def test_leads_that_are_flat_for_a_while_or_a_thousand_times_too_small(real: np.ndarray) -> None:
+    x = real[3].copy()
+    x[6, 100:900] = 0.1  # 1.6 s
+    assert flat_leads(x, 500) == []
+    x[6, 100:1200] = 0.1
+    x[9, 1:] = 0.0  # but for one sample
+    assert flat_leads(x, 500) == ["V1", "V4"]
+    assert flat_leads(real[3] / 1000, 500) == list(LEADS_12)

@@ -62,7 +62,7 @@ def share(cohort: Cohort, statement: str, test) -> float:
 def test_shape_units_and_columns(cohort):
     assert cohort.x.shape == (N, 12, 1000) and cohort.x.dtype == np.float32
     assert cohort.source == "virtual" and list(cohort.table["ecg_id"]) == list(range(1, N + 1))
-    assert 0.5 < np.abs(cohort.x).max(axis=(1, 2)).min() and np.abs(cohort.x).max() < 6
+    assert 0.5 < np.abs(cohort.x).max(axis=(1, 2)).min() and np.abs(cohort.x).max() < 8
     for name in ("age", "sex", "height", "weight", "heart_rate", "qrs_ms", "qt_ms", "axis_deg"):
         assert cohort.table[name].notna().all(), name
     assert cohort.table["age"].between(18, 95).all()

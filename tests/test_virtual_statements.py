@@ -89,8 +89,8 @@ DEFINITIONS = {
     "LPR": lambda m: m.truth["pr_ms"] > 200,
     "CLBBB": lambda m: m.truth["qrs_ms"] >= 120,
     "CRBBB": lambda m: m.truth["qrs_ms"] >= 120,
-    "IRBBB": lambda m: 100 <= m.truth["qrs_ms"] < 120,
-    "ILBBB": lambda m: 100 <= m.truth["qrs_ms"] < 120,
+    "IRBBB": lambda m: 110 <= m.truth["qrs_ms"] < 120,
+    "ILBBB": lambda m: 110 <= m.truth["qrs_ms"] < 120,
     "IVCD": lambda m: m.truth["qrs_ms"] > 110,
     "WPW": lambda m: m.truth["pr_ms"] < 120 and m.truth["qrs_ms"] > 110,
     "LNGQT": lambda m: qtc(m) > 450,
@@ -191,8 +191,8 @@ def test_st_goes_up(statement, leads):
 
 
 def test_voltages():
-    for statement in ("LVH", "VCLVH"):
-        assert share(records(statement), lambda m: sokolow(m) >= 3.3) >= 0.9  # 3.5 mV before breathing and noise
+    assert share(records("VCLVH"), lambda m: sokolow(m) >= 3.3) >= 0.9  # 3.5 mV before breathing and noise
+    assert share(records("LVH"), lambda m: sokolow(m) >= 2.4) >= 0.9  # often called below the limit
     assert share(records("HVOLT"), lambda m: sokolow(m) >= 3.2) >= 0.9
     for made in records("LVOLT"):
         assert max(highest(made, lead) - lowest(made, lead) for lead in LIMB) < 0.55  # 0.5 mV before noise
@@ -285,7 +285,7 @@ def test_changes_saturate_and_limits_agree_or_the_later_wins():
     length = np.linalg.norm(both, axis=0) / np.maximum(np.linalg.norm(one, axis=0), 1e-9)
     assert length[COMPONENTS.index("Q")] < 1.7
     assert not added(()).any() and not added(("NORM", "SR")).any()
-    assert limits(("LVH", "IRBBB"), "qrs")[1:] == (101, 114)  # both at once
+    assert limits(("LVH", "IRBBB"), "qrs")[1:] == (110, 114)  # both at once
     assert limits(("CRBBB", "LVH"), "qrs") == limits(("CRBBB",), "qrs")
     assert limits((), "pr").most < 200
     for z in (-9.0, -1.0, 0.0, 2.0, 50.0):

@@ -105,21 +105,22 @@ def test_groups_too_small_for_a_distribution_are_said(patients: Cohort) -> None:
 
 
 def test_a_classifier_finds_nothing_between_halves_of_one_cohort() -> None:
-    whole = virtual_cohort(400, seed=11, population="teaching", workers=1)
+    whole = virtual_cohort(260, seed=11, population="teaching", workers=1)
     odd = (whole.table["patient_id"] % 2 == 1).to_numpy()
     summary, table = giveaways(whole.select(odd), whole.select(~odd))
-    assert (summary["auc"] - 0.5).abs().max() < 0.1
+    assert (summary["auc"] - 0.5).abs().max() < 0.15
     assert (summary["ci_low"] < summary["auc"]).all() and (summary["auc"] < summary["ci_high"]).all()
-    assert table["auc_lost"].abs().max() < 0.1 and summary["n_real"].tolist() == [(~odd).sum()] * 2
+    assert table["auc_lost"].abs().max() < 0.15 and summary["n_real"].tolist() == [(~odd).sum()] * 2
 
 
 def test_a_classifier_finds_a_gross_distortion_and_names_it(patients: Cohort) -> None:
+    some = patients.select(range(70))
     hum = 0.3 * np.sin(2 * np.pi * 30 * np.arange(1000) / 100).astype(np.float32)
-    summary, table = giveaways(replace(patients, x=patients.x + hum), patients)
+    summary, table = giveaways(replace(some, x=some.x + hum), some)
     assert (summary["auc"] > 0.95).all()
     alone = table.set_index("measure")["auc_alone"]
-    assert alone["power 15–40 Hz"] > 0.99 and abs(alone["heart rate"] - 0.5) < 0.1
-    again, _ = giveaways(replace(patients, x=patients.x + hum), patients)
+    assert alone["power 15–40 Hz"] > 0.99 and abs(alone["heart rate"] - 0.5) < 0.1 and len(table) > 20
+    again, _ = giveaways(replace(some, x=some.x + hum), some)
     assert again.equals(summary)
 
 
@@ -137,9 +138,9 @@ def test_what_cannot_be_compared_is_refused(patients: Cohort) -> None:
 
 
 def test_real_records_beside_virtual_ones(ludb_500: Cohort) -> None:
-    real = ludb_500.select(range(60))
-    table = beside(virtual_cohort(180, seed=1, fs=500, workers=1), real).query("group == 'all'")
-    assert table["n_real"].max() == 60 and table["n_virtual"].max() == 120
+    real = ludb_500.select(range(50))
+    table = beside(virtual_cohort(100, seed=1, fs=500, workers=1), real).query("group == 'all'")
+    assert table["n_real"].max() == 50 and table["n_virtual"].max() == 100
     halves = beside(ludb_500.select(range(1, 200, 2)), ludb_500.select(range(0, 200, 2))).query("group == 'all'")
     assert halves["gap"].mean() < table["gap"].mean()  # real records are more like real ones
     assert halves["gap"].median() < 1.2 * halves["floor"].median()

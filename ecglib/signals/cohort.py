@@ -178,12 +178,13 @@ class Cohort:
         with atomic_folder(folder) as temporary:
             _save_signals(self.x, temporary / "signals.npy")
             table = self.table.assign(scp_codes=self.table["scp_codes"].map(lambda c: json.dumps(c, sort_keys=True)))
+            text = {name: np.flatnonzero(table[name].isna()).tolist() for name in table if table[name].dtype == object}
             table.to_csv(temporary / "table.csv", index=False)
             if self.waves is not None:
                 self.waves.to_csv(temporary / "waves.csv", index=False, float_format="%.4f")
             files = {path.name: sha256_of(path) for path in sorted(temporary.iterdir())}
             write_manifest(temporary, "cohort", fs=self.fs, leads=list(self.leads), source=self.source,
-                           notes=self.notes, n_records=len(self), sha256=files, **provenance)  # fmt: skip
+                           notes=self.notes, n_records=len(self), text=text, sha256=files, **provenance)  # fmt: skip
 
     @staticmethod
     def load(folder: Path | str) -> Cohort:
@@ -196,7 +197,7 @@ class Cohort:
         """
         folder = Path(folder)
         manifest = read_manifest(folder, "cohort")
-        table = pd.read_csv(folder / "table.csv")
+        table = _read_table(folder / "table.csv", manifest.get("text", {}))
         table["scp_codes"] = table["scp_codes"].map(json.loads)
         waves = pd.read_csv(folder / "waves.csv") if (folder / "waves.csv").exists() else None
         counts = np.load(folder / "signals.npy", mmap_mode="r", allow_pickle=False)
@@ -204,6 +205,16 @@ class Cohort:
             raise InputError(f"{folder / 'signals.npy'} does not fit its manifest; delete the folder and make it again")
         return Cohort(Microvolts(counts), manifest["fs"], tuple(manifest["leads"]), table, waves,
                       manifest["source"], manifest["notes"])  # fmt: skip
+
+
+def _read_table(path: Path, text: dict[str, list[int]]) -> pd.DataFrame:
+    """Read a saved table; `text` names the columns of text and the rows in which each is unknown, so that none of
+    "007", "NA" and "" turns into something else."""
+    table = pd.read_csv(path, dtype=dict.fromkeys(text, str), keep_default_na=False,
+                        na_values={name: [""] for name in pd.read_csv(path, nrows=0).columns if name not in text})
+    for name, unknown in text.items():
+        table.loc[unknown, name] = np.nan
+    return table
 
 
 def check_replaceable(folder: Path | str, kind: str) -> None:

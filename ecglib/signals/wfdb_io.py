@@ -180,7 +180,7 @@ def _check_signal(x: np.ndarray, fs: int, path: Path) -> None:
         raise RecordError(path, "amplitude", f"a value exceeds ±{LARGEST_MV} mV", "correct gain and units")
     resting = np.median(x, axis=1)
     for reason, leads, problem in (
-        ("flat lead", quality.flat_leads(x), "never change"),
+        ("flat lead", quality.flat_leads(x, fs), "do not change for 2 s or more"),
         ("clipped lead", quality.clipped_leads(x, fs), "are cut off at their highest or lowest value"),
         ("offset", [LEADS_12[k] for k in np.flatnonzero(np.abs(resting) > LARGEST_OFFSET_MV)],
          f"rest more than {LARGEST_OFFSET_MV:g} mV off zero"),

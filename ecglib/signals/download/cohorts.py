@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -36,22 +36,21 @@ class Project:
     folders : tuple of str
         Where the records lie.
     record_bytes : int
-        About what one record takes, from its format: 12 leads × 10 s × fs × 2 bytes, and its header.
+        About what one record takes, from its format: 12 leads × 10 s × 500 Hz × 2 bytes, and 1000 for its header.
     """
 
     version: str
     licence: str
     tables: tuple[str, ...]
     folders: tuple[str, ...]
-    record_bytes: int
+    record_bytes: int = 121_000
 
 
 PROJECTS = {
-    "ptb-xl": Project("ptb-xl/1.0.3", "CC BY 4.0", ("ptbxl_database.csv", "scp_statements.csv"), ("records100/",),
-                      25_000),
-    "ludb": Project("ludb/1.0.1", "ODC-BY 1.0", ("ludb.csv",), ("data/",), 123_000),
+    "ptb-xl": Project("ptb-xl/1.0.3", "CC BY 4.0", ("ptbxl_database.csv", "scp_statements.csv"), ("records100/",)),
+    "ludb": Project("ludb/1.0.1", "ODC-BY 1.0", ("ludb.csv",), ("data/",)),
     "mimic-iv-ecg": Project("mimic-iv-ecg/1.0", "ODbL 1.0", ("record_list.csv", "machine_measurements.csv"),
-                            ("files/",), 121_000),
+                            ("files/",)),
     # records of CPSC last up to minutes: 130 kB is an assumption; two small sources with other lengths are left out
     "challenge-2021": Project("challenge-2021/1.0.3", "CC BY 4.0", (),
                               tuple(f"training/{name}/" for name in CHALLENGE), 130_000),
@@ -67,11 +66,11 @@ def project_of(cohort: str, fs: int) -> Project:
         If there is no such cohort, or PTB-XL has no records of that sampling rate.
     """
     project = PROJECTS[choose("COHORT", cohort, PROJECTS)]
-    if cohort == "ptb-xl" and fs == 500:
-        return Project(project.version, project.licence, project.tables, ("records500/",), 121_000)
-    if cohort == "ptb-xl" and fs != 100:
+    if cohort != "ptb-xl":
+        return project
+    if fs not in (100, 500):
         raise InputError(f"fs={fs!r}; PTB-XL has records of 100 and of 500 Hz")
-    return project
+    return replace(project, folders=(f"records{fs}/",), record_bytes=fs * 10 * 12 * 2 + 1000)
 
 
 def record_of(name: str) -> str:
@@ -107,12 +106,10 @@ def read_sums(path: Path, wanted: Callable[[str], bool]) -> dict[str, str]:
                 continue
             found = re.fullmatch(r"([0-9a-fA-F]{64}) [ *]?(\S.*)", line)
             if not found:
-                raise InputError(f"{path} line {number} is {line[:60]!r}; expected a SHA-256 and a path: it is not the "
-                                 f"project's list of files")  # fmt: skip
+                raise InputError(f"{path} line {number} is {line[:60]!r}; expected a SHA-256 and a path; delete it")
             digest, name = found[1].lower(), found[2]
             if wanted(name) and sums.setdefault(name, digest) != digest:
-                raise InputError(f"{path} line {number}: {name} has two different sums; delete it and run the same "
-                                 "command again")  # fmt: skip
+                raise InputError(f"{path} line {number}: {name} has two different sums; delete this list")
     return sums
 
 
@@ -169,12 +166,8 @@ def _ludb(folder: Path) -> pd.DataFrame:
 
 
 def _mimic(folder: Path) -> pd.DataFrame:
-    path = folder / "machine_measurements.csv"
-    machine = pd.read_csv(path, usecols=lambda name: name == "study_id" or name.startswith("report_"), dtype=str,
-                          keep_default_na=False)  # fmt: skip
-    if not {"study_id", "report_0", "report_1"} <= set(machine):
-        raise InputError(f"{path} has no columns study_id, report_0 and report_1; it is not the project's")
-    report = machine.pop("report_0").str.cat(machine.filter(like="report_"), sep=" ").str.lower()
+    machine = read_csv(folder / "machine_measurements.csv", ("study_id", "report_0"))
+    report = machine["report_0"].str.cat(machine.filter(like="report_"), sep=" ").str.lower()
     rhythm = np.select([report.str.contains(name) for name in RHYTHMS], RHYTHMS, "other").tolist()
     of_study = dict(zip(machine["study_id"], rhythm, strict=True))
     raw = read_csv(folder / "record_list.csv", ("subject_id", "study_id", "path"))

@@ -125,10 +125,14 @@ def _given(text: str) -> str:
     return text
 
 
+def _patient(text: str) -> str:
+    return re.sub(r"^([0-9]{1,15})\.0+$", r"\1", _given(text))  # a spreadsheet's way to write a number
+
+
 Column = tuple[Callable[[str], Any], str]  # how its cells are read, and what is expected of them
 COLUMNS: Mapping[str, Column] = {
     "ecg_id": (partial(_whole, low=0, high=2**53), "a whole number for each record, or none for any"),
-    "patient_id": (_given, "an id for each record, or none for any"),
+    "patient_id": (_patient, "an id for each record, or none for any"),
     "age": (lambda text: 90.0 if text in OVER_89 else number(text, 0, 120), "0 to 120 years, >89, or nothing"),
     "sex": (lambda text: SEXES[text.lower()], "0, M or male, 1, F or female, or nothing"),
     "height": (partial(number, low=20, high=250), "20 to 250 cm, or nothing"),
@@ -146,8 +150,8 @@ def _read_table(root: Path) -> pd.DataFrame:
                           for k, cells in enumerate(raw.to_dict("records"), start=2)])  # fmt: skip
     if "patient_id" not in table:
         table["patient_id"] = table["ecg_id"]
-    elif table["patient_id"].str.fullmatch(r"[0-9]{1,15}(\.0+)?").all():
-        table["patient_id"] = table["patient_id"].astype(float).astype(np.int64)
+    elif table["patient_id"].str.fullmatch("[1-9][0-9]{0,14}").all():
+        table["patient_id"] = table["patient_id"].astype(np.int64)
     for name in ("file", "ecg_id"):
         twice = np.flatnonzero(table[name].duplicated())
         if len(twice):

@@ -57,6 +57,8 @@ def _read_lead(root: Path | str, name: str, lead: str) -> list[tuple[str, float,
         found = wfdb.rdann(str(path.with_suffix("")), path.suffix[1:])
     except Exception as error:  # whatever a strange file makes of wfdb
         raise RecordError(path, "annotation", f"wfdb cannot read it: {error}") from None
+    if not found.symbol:
+        raise RecordError(path, "annotation", "it holds no marks")
     symbols, samples = ["", *found.symbol, ""], [0, *found.sample, 0]
     return [(symbol, samples[k - (symbols[k - 1] == "(")], samples[k], samples[k + (symbols[k + 1] == ")")])
             for k, symbol in enumerate(symbols) if symbol in WAVES]  # fmt: skip

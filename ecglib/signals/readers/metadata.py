@@ -44,6 +44,8 @@ def read_csv(path: Path, required: tuple[str, ...]) -> pd.DataFrame:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError:
         text = raw.decode("latin-1")
+    if "\0" in text:
+        raise InputError(f"{path} holds NUL characters, so it is neither UTF-8 nor Latin-1 text; save it as UTF-8")
     table = _parse(path, text.replace("\r\n", "\n").replace("\r", "\n"))
     absent = [name for name in required if name not in table]
     if absent:
@@ -61,7 +63,8 @@ def _parse(path: Path, text: str) -> pd.DataFrame:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # pandas would drop the cells too many
-            return pd.read_csv(StringIO(text), sep=separator, dtype=str, keep_default_na=False, index_col=False)
+            return pd.read_csv(StringIO(text.rstrip("\n")), sep=separator, dtype=str, keep_default_na=False,
+                               index_col=False, skip_blank_lines=False)  # fmt: skip
     except pd.errors.ParserWarning:
         raise InputError(f"{path}: a row has more cells than the header; quote text that holds commas") from None
     except (pd.errors.ParserError, pd.errors.EmptyDataError, ValueError) as error:
@@ -73,6 +76,8 @@ def typed(column: pd.Series) -> pd.Series:
     known = column[column != ""]
     if len(known) and known.isin(("True", "False")).all():
         return (column == "True") if len(known) == len(column) else column
+    if len(known) == len(column) and known.str.fullmatch(r"-?\d{1,15}").all():
+        return column.astype("int64")
     try:
         return column.replace("", "nan").astype(float)
     except ValueError:

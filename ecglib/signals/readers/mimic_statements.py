@@ -22,10 +22,12 @@ SPELLING = {  # a table of phrases for every spelling would be several times as 
     "lae": "left atrial abnormality", "rae": "right atrial abnormality", "enlargement": "abnormality",
     "ivcd": "iv conduction delay", "i.v.": "iv", "intraventricular": "iv", "defect": "delay",
     "infarction": "infarct", "mi": "infarct", "myocardial": "", "ischaemia": "ischemia", "ant/septal": "anteroseptal",
-    "inferior/lateral": "inferolateral", "wolff-parkinson-white": "wpw", "afib": "atrial fibrillation",
+    "inferior/lateral": "inferolateral", "anterior/lateral": "anterolateral",
+    "wolff-parkinson-white": "wpw", "afib": "atrial fibrillation",
     "flut": "flutter", "contraction": "complex", "contractions": "complex", "beat": "complex", "beats": "complex",
     "abnormalities": "abnormality", "abnrm": "abnormality", "change": "abnormality", "changes": "abnormality",
     "elev": "elevation", "depr": "depression", "repol": "repolarization", "non-specific": "nonspecific",
+    "st and t wave": "st-t", "st & t wave": "st-t", "st-t wave": "st-t",
     "st and t": "st-t", "st & t": "st-t", "t wave": "t", "t waves": "t", "q waves": "q wave", "qtc": "qt",
 }  # fmt: skip
 _ALONE = "(?<![a-z0-9])(?:{})(?![a-z0-9])"  # as whole words
@@ -110,6 +112,7 @@ def translate(line: str) -> Translation:
 def _respell(line: str) -> str:
     text = " ".join(line.lower().replace("(s)", "s").replace("(es)", "es").replace("|", " ").split())
     text = re.sub(" (?:-+|but) ", ", ", text).replace(" ,", ",")
+    text = re.sub(r"\b(infero|antero|postero)-(?=[a-z])", r"\1", text)
     return " ".join(_SPELLED.sub(lambda word: SPELLING[word[0]], text).split())
 
 

@@ -219,7 +219,7 @@ def _read_waves(root: Path, table: pd.DataFrame) -> pd.DataFrame | None:
         return None
     waves = read_csv(path, ("ecg_id", "r")).apply(typed)  # a column of words, such as kind, stays text
     wrong = [name for name in ("ecg_id", *WAVE_TIMES) if name in waves and waves[name].dtype == object]
-    if wrong or waves["ecg_id"].isna().any():
+    if wrong or (waves["ecg_id"] % 1 != 0).any():  # NaN fails too
         raise InputError(f"{path} holds something other than numbers in column {(wrong or ['ecg_id'])[0]}; "
                          "delete it or export again")  # fmt: skip
     waves["ecg_id"] = waves["ecg_id"].astype(np.int64)

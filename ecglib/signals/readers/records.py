@@ -16,7 +16,7 @@ import pandas as pd
 
 from ecglib.errors import InputError
 from ecglib.parallel import chunked, in_order
-from ecglib.signals.cohort import Microvolts
+from ecglib.signals.cohort import LARGEST_MV, Microvolts
 from ecglib.signals.quality import arms_swapped
 from ecglib.signals.statements import superclasses
 from ecglib.signals.wfdb_io import RecordError
@@ -31,16 +31,19 @@ class LeftOut:
     """Records that could not be used, by reason; under `strict` the first of them is an error."""
 
     strict: bool
+    first: RecordError | None = None
     names: dict[str, list[str]] = field(default_factory=dict)
 
     def add(self, name: str, error: RecordError) -> None:
         """Note that `name` is left out, or raise `error` under `strict`."""
         if self.strict:
             raise error
+        self.first = self.first or error
         self.names.setdefault(error.reason, []).append(name)
 
     def __str__(self) -> str:
-        return "; ".join(f"{reason}: {len(names)} ({names[0]}, …)" for reason, names in self.names.items())
+        counts = "; ".join(f"{reason}: {len(names)}" for reason, names in self.names.items())
+        return f"{counts}; the first: {self.first}" if self.first else "nothing"
 
 
 def check_fs(fs: int, native: int, cohort: str) -> None:
@@ -158,6 +161,8 @@ def _read_chunk(read: Callable[[str], Reading], fs: int, chunk: Sequence[tuple[i
     for position, name in chunk:
         try:
             reading = read(name)
+            if not np.abs(reading.x).max() <= LARGEST_MV:  # resampling overshoots at edges
+                raise RecordError(name, "amplitude", f"resampled, a value exceeds ±{LARGEST_MV} mV", "correct the gain")
         except RecordError as error:
             outcomes.append((position, error))
         else:

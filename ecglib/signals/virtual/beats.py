@@ -85,7 +85,7 @@ def time_courses(beats: Beats, shapes: Sequence[Shape], fs: int) -> tuple[np.nda
         The sample of the record at which each beat's stretch begins; it may lie before 0.
     """
     starts, lengths = np.empty((len(beats.r), len(COMPONENTS))), np.empty((len(beats.r), len(COMPONENTS)))
-    for waves, on, off in ((P, beats.p_on, beats.p_off), (slice(2, 10), beats.qrs_on, beats.qrs_off),
+    for waves, on, off in ((P, beats.p_on, beats.p_off), (slice(3, 11), beats.qrs_on, beats.qrs_off),
                            (ST_T, beats.qrs_off, beats.t_off)):  # fmt: skip
         starts[:, waves], lengths[:, waves] = on[:, None], (off - on)[:, None]
     centre = starts + np.stack([s.centre for s in shapes])[beats.shape] * lengths
@@ -93,7 +93,7 @@ def time_courses(beats: Beats, shapes: Sequence[Shape], fs: int) -> tuple[np.nda
     width = np.hypot(true_width, 0.3 / fs)
     height = true_width / width
     absent = np.isnan(centre)
-    begin, end = np.fmin(beats.p_on - 0.08, beats.qrs_on - 0.08), np.fmax(beats.p_off + 0.08, beats.t_off + 0.16)
+    begin, end = np.fmin(beats.p_on - 0.08, beats.qrs_on - 0.08), np.fmax(beats.p_off + 0.30, beats.t_off + 0.28)
     first = np.floor(begin * fs).astype(int)
     t = (first[:, None] + np.arange(int(np.ceil(np.max(end - begin) * fs)))) / fs
     centre, width, height = np.where(absent, 0, centre), np.where(absent, 1, width), np.where(absent, 0, height)

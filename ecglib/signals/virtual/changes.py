@@ -13,14 +13,14 @@ import numpy as np
 
 from ecglib.signals.virtual.coefficients import VALUE, folded, read_table
 
-COMPONENTS = ("P1", "P2", "X", "Q", "R", "L", "S", "K", "N1", "N2", "J", "ST", "T1", "T2", "U")
-"""Right and left atrium; a pacemaker's impulse; septum, apex, side wall, base, late part and two notches of QRS; J
-point, ST segment, T wave in two parts, U wave."""
+COMPONENTS = ("P1", "P2", "Ta", "X", "Q", "R", "L", "S", "K", "N1", "N2", "J", "ST", "T1", "T2", "U")
+"""Right and left atrium, and their recovery; a pacemaker's impulse; septum, apex, side wall, base, late part and two
+notches of QRS; J point, ST segment, T wave in two parts, U wave."""
 INDEX = {name: k for k, name in enumerate(COMPONENTS)}
-P, QRS, ST_T = slice(0, 2), slice(3, 10), slice(10, 15)
-EARLY = slice(3, 7)  # Q, R, L, S: what turns with the frontal axis
-NOTCHES = slice(8, 10)
-WAVES = {"P": P, "QRS": QRS, "T": slice(12, 14), "notch": NOTCHES}
+P, QRS, ST_T = slice(0, 3), slice(4, 11), slice(11, 16)
+EARLY = slice(4, 8)  # Q, R, L, S: what turns with the frontal axis
+NOTCHES = slice(9, 11)
+WAVES = {"P": P, "QRS": QRS, "T": slice(13, 15), "notch": NOTCHES}
 
 
 class Limits(NamedTuple):

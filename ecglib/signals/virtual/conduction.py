@@ -129,8 +129,10 @@ def ventricular_beats(rng: np.random.Generator, record: Setting, impulses: Impul
     if demands(record.codes, "every"):
         chosen = _each_nth(rng, record.codes, len(qrs))
     else:
-        chosen = _some(rng, drawn(record.codes, "ectopic", 0, 0.8, rng.standard_normal()), len(qrs), record.seconds)
-    chosen = chosen[(chosen > 0) & (kind[chosen] != "A")]
+        free = np.flatnonzero(kind != "A")
+        chosen = free[_some(rng, drawn(record.codes, "ectopic", 0, 0.8, rng.standard_normal()), len(free),
+                            record.seconds)]  # fmt: skip
+    chosen = chosen[chosen > 0]
     before, after = qrs[chosen - 1], qrs[chosen]
     coupling = VALUE["pvc_coupling"] * (after - before) * np.exp(0.04 * rng.standard_normal(len(chosen)))
     ectopic = before + np.minimum(np.maximum(coupling, VALUE["pvc_earliest_ms"] / 1000), after - before - 0.05)

@@ -244,7 +244,7 @@ def _gain(anatomy: Anatomy, patient: Patient, age: float) -> np.ndarray:
     log = np.full(K, torso)
     log[P] += VALUE["p_gain_sd"] * body[4]
     log[ST_T] += VALUE["t_age"] * years + VALUE["t_gain_sd"] * body[5]
-    log[5:7] += VALUE["young_chest"] * max(45 - age, 0)  # L and S
+    log[[INDEX["L"], INDEX["S"]]] += VALUE["young_chest"] * max(45 - age, 0)
     return np.exp(log)
 
 

@@ -17,13 +17,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 
 import numpy as np
-import pandas as pd
 
 from ecglib.errors import InputError
 from ecglib.signals.statements import STATEMENTS
+from ecglib.signals.virtual.coefficients import read_table
 
 PATIENT, ANATOMY, RECORD, NOISE = range(4)  # the purposes of random streams
 POPULATIONS = ("ptb-xl", "teaching")
@@ -182,12 +181,6 @@ def load_chain(population: str) -> Chain:
             pull[names.index(first), names.index(then)] += log_odds
     columns = {name: table[name].to_numpy(float) for name in COLUMNS}
     return Chain(names, settles=settling(names), pull=pull, **columns)
-
-
-def read_table(name: str) -> pd.DataFrame:
-    """Read ``tables/virtual_<name>.csv``."""
-    with files("ecglib.signals").joinpath(f"tables/virtual_{name}.csv").open(encoding="utf-8") as file:
-        return pd.read_csv(file, comment="#", keep_default_na=False)
 
 
 def settling(names: tuple[str, ...]) -> np.ndarray:
