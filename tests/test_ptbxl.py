@@ -123,7 +123,8 @@ def test_tables_that_are_none(layout: Path) -> None:
     path = layout / "ptbxl_database.csv"
     good = path.read_text()
     for text, words in (("", "not a CSV"), (good.split("\n")[0], "no rows"), ("a,b\n1,2\n", "no column ecg_id"),
-                        ("\0\0\0", "NUL"), (good.encode("utf-16").decode("latin-1"), "NUL"), (good.replace("age", "Alter", 1), "no column age")):  # fmt: skip
+                        ("\0\0\0", "NUL"), (good.encode("utf-16").decode("latin-1"), "NUL"),
+                        (good.replace("age", "Alter", 1), "no column age")):  # fmt: skip
         path.write_text(text)
         with pytest.raises(InputError, match=words):
             read_ptbxl(layout)
