@@ -137,6 +137,22 @@ def test_a_bad_cell_is_one_error(
     assert not Path("PWNED").exists()
 
 
+def test_one_patient_however_a_spreadsheet_writes_the_id(records: Path) -> None:
+    edit(records, lambda table: table.update(pd.DataFrame({"patient_id": ["1.0", "1", "x"]}, index=[0, 1, 2])))
+    edit(records, put("strat_fold", "2", 1))
+    with pytest.raises(InputError, match="column strat_fold: patient_id 1 is in 2 folds"):
+        read_folder(records)
+
+
+def test_an_empty_line_is_a_row_without_a_file(records: Path) -> None:
+    lines = (records / "records.csv").read_text().split("\n")
+    (records / "records.csv").write_text("\n".join([*lines[:3], "", *lines[3:], "", ""]))
+    with pytest.raises(InputError, match=r"records\.csv, row 4, column .*: it is empty"):
+        read_folder(records)
+    (records / "records.csv").write_text("\n".join([*lines, "", ""]))  # at the end they mean nothing
+    assert len(read_folder(records)) == 24
+
+
 def test_rows_that_contradict_each_other(records: Path) -> None:
     edit(records, put("strat_fold", "9"))
     with pytest.raises(InputError, match="column strat_fold: patient_id 101 is in 2 folds; give all"):

@@ -153,6 +153,11 @@ def test_a_ventricular_beat_is_early_wide_and_followed_by_a_pause():
         assert (wide >= 0.12).all()
 
 
+@pytest.mark.parametrize("codes", [("SVARR", "PVC"), ("AFIB", "PVC"), ("PVC", "SR"), ("BIGU", "PVC", "SR")])
+def test_a_stated_ventricular_beat_is_in_the_record(codes):
+    assert all(m.truth["n_pvc"] > 0 for m in records(*codes))
+
+
 LIMB = ("I", "II", "III", "aVR", "aVL", "aVF")
 # statement: the leads in which most patients show it, and how. Territories as textbooks draw them.
 Q_WAVES = {"IMI": ("III", "aVF"), "ASMI": ("V2",), "LMI": ("I", "aVL"), "ILMI": ("aVF",), "IPMI": ("III", "aVF")}

@@ -95,7 +95,8 @@ class Server:
                 if not sha256 or sha256_of(part) == sha256:
                     return os.replace(part, path)
                 part.unlink()  # a wrong byte, or the rest of another file: from the start, once
-        raise FileError(f"{name}: its SHA-256 is not the one in SHA256SUMS.txt, twice; the server or a proxy alters it")
+        raise FileError(f"{name}: its SHA-256 is not the one in SHA256SUMS.txt, twice; the server or a proxy alters "
+                        "it, or the list is stale: delete SHA256SUMS.txt to fetch it anew")  # fmt: skip
 
     def _complete(self, name: str, part: Path, advance: Advance) -> None:
         """Try until `part` is whole; as long as it grows, failures do not count."""
