@@ -340,7 +340,8 @@ def test_https_goes_through_the_proxy(site: PhysioNet, tmp_path: Path, monkeypat
 # ---- what happens to the process and the disk
 
 CHILD = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are born deaf to Ctrl-C
 from ecglib.errors import InputError
 from ecglib.signals.download import download
 print("ready", flush=True)

@@ -73,7 +73,7 @@ def test_the_distance_is_that_of_scipy() -> None:
 def test_the_floor_is_the_gap_of_two_halves(patients: Cohort) -> None:
     whole = virtual_cohort(2 * N, seed=9, population="teaching", workers=1)
     table = beside(patients, whole).query("group == 'all'")
-    assert (table["gap"] < table["floor"]).mean() > 0.8  # 95 %, but for who is in which sample
+    assert (table["gap"] < table["floor"]).mean() > 0.7  # 95 %, but for who is in which sample
     assert table["floor"].median() == pytest.approx(0.2, rel=0.3)  # about 1.8 sqrt(1/160 + 1/160)
 
 
