@@ -38,6 +38,7 @@ __all__ = ["COEFFICIENTS", "POPULATIONS", "coefficient_table", "virtual_cohort"]
 SERIAL_BELOW = 300  # records: fewer are made before other processes have started
 CHUNK = 64  # patients
 
+
 def virtual_cohort(
     n: int, *, seed: int = 0, fs: int = 100, seconds: float = 10.0, population: str = "ptb-xl",
     workers: int | None = None, progress: bool = False,
