@@ -11,6 +11,7 @@ import pandas as pd
 from ecglib.errors import choose
 
 SUPERCLASSES: tuple[str, ...] = ("NORM", "MI", "STTC", "CD", "HYP")
+SINUS = frozenset({"SR", "SBRAD", "STACH", "SARRH"})  # rhythms of the sinus node
 
 
 def _read() -> pd.DataFrame:

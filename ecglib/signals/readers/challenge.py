@@ -21,6 +21,7 @@ from ecglib.signals.leads import LEADS_12
 from ecglib.signals.readers.metadata import number
 from ecglib.signals.readers.records import MANY, LeftOut, Reading, check_fs, choose_records, read_all, subset_of
 from ecglib.signals.resample import resample
+from ecglib.signals.statements import SINUS
 from ecglib.signals.table import assign_folds
 from ecglib.signals.wfdb_io import RecordError, read_header, read_record
 
@@ -30,7 +31,6 @@ IDS_EACH = 100_000  # ecg_ids kept free for each source
 SEXES = {"male": 0.0, "m": 0.0, "female": 1.0, "f": 1.0}
 NOT_KNOWN = ("", "nan", "unknown")
 NO_RULE = {"statement": "", "normal": 0}  # for a code that the table lacks
-SINUS = {"SR", "SBRAD", "STACH", "SARRH"}
 
 
 def read_challenge(root: Path | str, *, fs: int = 100, n: int | None = None, seed: int = 0, strict: bool = False,

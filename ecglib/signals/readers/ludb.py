@@ -16,6 +16,7 @@ from ecglib.signals.readers.ludb_waves import read_waves
 from ecglib.signals.readers.metadata import number, read_csv
 from ecglib.signals.readers.records import LeftOut, Reading, check_fs, choose_records, read_all, subset_of
 from ecglib.signals.resample import resample
+from ecglib.signals.statements import SINUS
 from ecglib.signals.table import assign_folds
 from ecglib.signals.wfdb_io import RecordError, read_record
 
@@ -23,7 +24,6 @@ FS, SECONDS = 500, 10.0
 COUNTS_PER_MV = 1000.0
 FINDINGS = ("Rhythms", "Electric axis of the heart", "Conduction abnormalities", "Extrasystolies", "Hypertrophies",
             "Cardiac pacing", "Ischemia", "Non-specific repolarization abnormalities", "Other states")  # fmt: skip
-SINUS = {"SR", "SBRAD", "STACH", "SARRH"}
 
 
 def read_ludb(root: Path | str, *, fs: int = 100, n: int | None = None, seed: int = 0, strict: bool = False,
