@@ -9,6 +9,8 @@ from pathlib import Path
 
 from ecglib.errors import InputError
 
+DEVICE = "cpu or cuda; default: a GPU where there is one. Below `accelerate launch` every process has its own"
+
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m ecglib", description=__doc__)
@@ -29,6 +31,8 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("--seed", default=os.environ.get("SEED", "0"))
         if name in ("check", "prepare"):
             sub.add_argument("--data", default=os.environ.get("DATA", ""), help="folder of the real records")
+        if name == "train":
+            sub.add_argument("--device", help=DEVICE)
     data = command("data", "fetch the records of a cohort from PhysioNet; stopped, the same command goes on")
     data.add_argument("--cohort", default=os.environ.get("COHORT", "virtual"))
     data.add_argument("--n", default=os.environ.get("N", ""), help="at most so many records; empty: all")
@@ -45,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     sample.add_argument("table", type=Path, help="CSV with ecg_id, scp_codes and, where known, age, sex, …")
     sample.add_argument("output", type=Path, help="folder to write in PTB-XL's layout")
     sample.add_argument("--seed", type=int, default=0)
+    sample.add_argument("--device", help=DEVICE)
     return parser
 
 
@@ -95,10 +100,12 @@ def _prepare(args: argparse.Namespace) -> None:
 
 
 def _train(args: argparse.Namespace) -> None:
-    from ecglib.diffusion import train
+    from ecglib.diffusion import Workers, train
 
-    study = _study(args)
-    print(train(study.config, study.open_cohort(), study.run_folder()))
+    study, workers = _study(args), Workers.joined(args.device)
+    run = train(study.config, study.open_cohort(), study.run_folder(), device=workers.device, workers=workers)
+    if workers.first:
+        print(run)
 
 
 def _render(args: argparse.Namespace) -> None:
@@ -114,13 +121,16 @@ def _execute(args: argparse.Namespace) -> None:
 
 
 def _sample(args: argparse.Namespace) -> None:
-    from ecglib.diffusion import Generator
+    from ecglib.diffusion import Generator, Workers
     from ecglib.signals import save_ptbxl_layout
     from ecglib.signals.readers.ptbxl import read_table
 
-    samples = Generator.load(args.run).sample(read_table(args.table), seed=args.seed, progress=True)
-    save_ptbxl_layout(samples, args.output)
-    print(f"wrote {samples} to {args.output}")
+    workers = Workers.joined(args.device)
+    generator = Generator.load(args.run, device=workers.device)
+    samples = generator.sample(read_table(args.table), seed=args.seed, progress=workers.first, workers=workers)
+    if workers.first:
+        save_ptbxl_layout(samples, args.output)
+        print(f"wrote {samples} to {args.output}")
 
 
 def main(argv: list[str] | None = None) -> int:

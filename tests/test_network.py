@@ -12,7 +12,7 @@ SMALL = NetworkConfig(channels=8, blocks=2, state=8, patch=4, self_conditioning=
 
 
 def small(config: NetworkConfig = SMALL, groups=(4, 3), seed: int = 0):
-    network = build_network(config, 8, groups, 5, seed)
+    network = build_network(config, 8, groups, (5,), seed)
     torch.nn.init.normal_(network.leave.weight, generator=torch.Generator().manual_seed(1))
     return network
 
@@ -24,7 +24,7 @@ def inputs(batch: int = 2, length: int = 80):
 
 
 def test_a_new_network_answers_zero_as_ssd_ecg_does():
-    network = build_network(SMALL, 8, (4, 3), 5, 0)
+    network = build_network(SMALL, 8, (4, 3), (5,), 0)
     assert torch.equal(network(*inputs()), torch.zeros(2, 8, 80))
 
 
@@ -89,7 +89,7 @@ def test_the_same_seed_gives_the_same_weights_and_leaves_the_global_generator_al
     torch.manual_seed(3)
     expected = torch.rand(2)
     torch.manual_seed(3)
-    a, b, c = (build_network(SMALL, 8, (4, 3), 5, seed) for seed in (0, 0, 1))
+    a, b, c = (build_network(SMALL, 8, (4, 3), (5,), seed) for seed in (0, 0, 1))
     assert torch.equal(torch.rand(2), expected)
     assert all(torch.equal(p, q) for p, q in zip(a.parameters(), b.parameters(), strict=True))
     assert any(not torch.equal(p, q) for p, q in zip(a.parameters(), c.parameters(), strict=True))

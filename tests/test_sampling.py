@@ -1,77 +1,21 @@
-"""Samplers against a Gaussian whose exact denoiser is known; the generator's promises about seeds and batches."""
+"""The generator's promises about seeds, batches, requests and damaged runs."""
 
 import math
+import resource
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from test_checkpoint import in_child
 from test_training import TINY, tiny_cohort
 
-from ecglib.diffusion import SAMPLERS, Generator, Schedule, clock, ddim, ddpm, dpmpp_2m, train
+from ecglib.diffusion import Generator, clock, train
 from ecglib.diffusion.model import Denoiser, load_tensors, save_tensors
 from ecglib.diffusion.samplers import spaced_steps
 from ecglib.errors import InputError
 from ecglib.signals import LEADS_12, einthoven_residual
-
-MEAN, STD = 1.5, 0.5
-
-
-def exact_denoiser(schedule: Schedule):
-    """E[x0 | x_t] for x0 ~ N(1.5, 0.5²): linear in x_t."""
-
-    def denoise(x_t, t):
-        alpha_bar = float(schedule.alpha_bar[t])
-        gain = alpha_bar**0.5 * STD**2 / (alpha_bar * STD**2 + 1 - alpha_bar)
-        return MEAN + gain * (x_t - alpha_bar**0.5 * MEAN)
-
-    return denoise
-
-
-@pytest.mark.parametrize(
-    ("sampler", "steps", "tolerance"),
-    [("ddpm", 200, 0.01), ("ddpm", 50, 0.02), ("ddim", 200, 0.01), ("ddim", 50, 0.02), ("dpmpp", 50, 0.02)],
-)
-def test_samplers_draw_from_a_known_gaussian(sampler, steps, tolerance):
-    schedule = Schedule.cosine(200)
-    generator = torch.Generator().manual_seed(0)
-
-    def noise():
-        return torch.randn(100_000, 1, generator=generator)
-
-    x = SAMPLERS[sampler](exact_denoiser(schedule), noise(), schedule, steps=steps, noise=noise)
-    assert float(x.mean()) == pytest.approx(MEAN, abs=tolerance)
-    assert float(x.std()) == pytest.approx(STD, abs=2 * tolerance)
-
-
-def test_second_order_is_nearer_than_first_order():
-    schedule = Schedule.linear(1000)
-    start = torch.randn(20_000, 1, generator=torch.Generator().manual_seed(0))
-    exact = ddim(exact_denoiser(schedule), start, schedule, steps=1000)
-    first = ddim(exact_denoiser(schedule), start, schedule, steps=20)
-    second = dpmpp_2m(exact_denoiser(schedule), start, schedule, steps=20)
-    assert (second - exact).abs().mean() < 0.5 * (first - exact).abs().mean()
-
-
-def test_ddim_with_the_true_signal_returns_it_exactly():
-    schedule = Schedule.linear(200)
-    truth = torch.randn(2, 8, 10)
-    for sampler in (ddim, dpmpp_2m):
-        assert torch.equal(sampler(lambda x, t: truth, torch.randn(2, 8, 10), schedule, steps=7), truth)
-    assert torch.allclose(ddpm(lambda x, t: truth, truth, schedule, noise=lambda: torch.randn(2, 8, 10)), truth)
-
-
-def test_every_step_is_shown_once_from_noisy_to_clean():
-    seen = []
-    schedule = Schedule.cosine(50)
-    ddim(exact_denoiser(schedule), torch.randn(3, 1), schedule, steps=5, on_step=lambda t, x, x0: seen.append(t))
-    assert seen == [49, 37, 24, 12, 0]
-
-
-@pytest.mark.parametrize("steps", [0, -1, 51, 10**12])
-def test_too_few_or_too_many_steps_are_refused(steps):
-    with pytest.raises(InputError, match="steps="):
-        spaced_steps(50, steps)
 
 
 @pytest.fixture(scope="module")
@@ -139,12 +83,12 @@ def test_guidance_is_the_formula_and_one_is_none(generator):
 
 @pytest.mark.parametrize(
     ("argument", "value"),
-    [("guidance", math.nan), ("guidance", -1.0), ("steps", 0), ("steps", 10**12), ("copies", 0), ("batch", 0),
-     ("sampler", "euler"), ("seed", -1), ("seed", 0.5)],
+    [("guidance", math.nan), ("guidance", -1.0), ("guidance", math.inf), *((name, value) for value in (0, -1, 10**12)
+     for name in ("steps", "copies", "batch")), ("sampler", "euler"), ("spacing", "odd"), ("seed", -1), ("seed", 0.5)],
 )  # fmt: skip
-def test_impossible_arguments_are_refused_by_name(generator, argument, value):
+def test_impossible_arguments_are_refused_by_name(generator, argument, value):  # fault 45
     with pytest.raises(InputError, match=argument):
-        generator.sample(asked(), **{argument: value})
+        generator.sample(asked(), **{argument: value}, on_step=lambda *step: pytest.fail("it sampled"))
 
 
 def test_an_empty_or_incomplete_table_is_refused(generator):
@@ -192,3 +136,43 @@ def test_an_unfinished_run_is_refused(tmp_path):
     train(TINY, tiny_cohort(), tmp_path / "run", progress=False, stop_after=4)
     with pytest.raises(InputError, match="did not finish"):
         Generator.load(tmp_path / "run")
+
+
+def test_samples_say_how_they_were_made(generator):
+    notes = generator.sample(asked(1), sampler="ddim", steps=3, spacing="log-snr", guidance=2.0, seed=7).notes
+    how = {"sampler": "ddim", "steps": 3, "spacing": "log-snr", "guidance": 2.0, "seed": 7}
+    assert notes == notes | how | {"preset": TINY.name}
+    default = generator.sample(asked(1)).notes
+    assert default == default | {"steps": TINY.sampling.steps, "spacing": TINY.sampling.spacing}
+
+
+def test_spacing_reaches_the_sampler(generator):
+    seen = {"even": [], "log-snr": []}
+    for name, times in seen.items():
+        generator.sample(asked(1), steps=6, spacing=name, on_step=lambda t, x, x0, times=times: times.append(t))
+    assert seen == {name: spaced_steps(generator.schedule, 6, name) for name in seen}
+    assert seen["even"] != seen["log-snr"]
+
+
+def test_bf16_is_for_gpus_and_changes_little(run, generator, monkeypatch):
+    half = Generator(TINY.override({"training.precision": "bf16"}), generator.signals, generator.network)
+    on_cpu, full = half.sample(asked()).x, generator.sample(asked()).x
+    assert np.array_equal(on_cpu, full)
+    denoise = Denoiser.__init__
+    monkeypatch.setattr(Denoiser, "__init__", lambda self, *given: denoise(self, *given[:-1], True))
+    as_on_a_gpu = half.sample(asked()).x
+    assert 0 < np.abs(as_on_a_gpu - full).max() < 0.1 and as_on_a_gpu.dtype == np.float32
+
+
+def sample_with_little_memory(run, n, batch) -> int:
+    generator, table = Generator.load(run), pd.concat([asked(1)] * n).assign(ecg_id=np.arange(n))
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + 2**27, used + 2**27))  # 128 MiB more
+    return len(generator.sample(table, batch=batch, steps=2))
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="asks Linux how much memory is used")
+def test_out_of_memory_names_the_batch_and_a_smaller_one_works(run):  # fault 42
+    assert in_child(sample_with_little_memory, run, 3000, 3000)[1].startswith(
+        "InputError: memory does not suffice for 3000 records at once (batch=3000); try batch=750")
+    assert in_child(sample_with_little_memory, run, 3000, 50) == (0, "3000")

@@ -1,10 +1,7 @@
 """Training: resumable to the bit, learns, and loses nothing when something goes wrong."""
 
-import os
-import signal
-import subprocess
-import sys
-import time
+import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -13,17 +10,19 @@ import torch
 
 from ecglib.config import Config
 from ecglib.diffusion import Generator, read_log, train
-from ecglib.diffusion.model import load_tensors
-from ecglib.diffusion.seeds import batch_rows
-from ecglib.diffusion.training import CHECKPOINT, LOG, learning_rate
+from ecglib.diffusion.batches import Batches, describe_signals
+from ecglib.diffusion.checkpoint import CHECKPOINT, LOG, LOG_COLUMNS, open_log
+from ecglib.diffusion.model import WEIGHTS, evaluate, load_tensors
+from ecglib.diffusion.process import Schedule, loss_weight
+from ecglib.diffusion.training import learning_rate
 from ecglib.errors import InputError
-from ecglib.runs import MANIFEST, locked
+from ecglib.runs import MANIFEST, locked, read_manifest, sha256_of
 from ecglib.signals import LEADS_8, LEADS_12, Cohort, to_twelve_leads
 
 TINY = Config.preset("smoke").override(
     {
         "network.channels": 8, "network.blocks": 1, "network.state": 8, "training.steps": 12, "training.batch": 4,
-        "training.validate_every": 4, "training.save_every": 4, "diffusion.timesteps": 20, "conditions.width": 4,
+        "training.validate_every": 4, "training.save_every": 4, "diffusion.timesteps": 20, "conditions.widths": (4,),
         "mel.windows": (64,), "mel.n_mels": (16,), "sampling.steps": 5,
     }
 )  # fmt: skip
@@ -41,8 +40,10 @@ def tiny_cohort(n: int = 40, fs: int = 100, n_times: int = 200) -> Cohort:
     return Cohort(to_twelve_leads(x).astype(np.float32), fs, LEADS_12, table, source="tiny")
 
 
-def files_of(run) -> dict[str, bytes]:
-    return {name: (run / name).read_bytes() for name in (CHECKPOINT, "model.safetensors", LOG, "config.json")}
+def files_of(run) -> dict[str, object]:
+    """What two runs must have in common: all bytes, but for the times in the log."""
+    files: dict[str, object] = {name: (run / name).read_bytes() for name in (CHECKPOINT, WEIGHTS, "config.json")}
+    return files | {LOG: [list(row.values())[:-2] for row in open_log(run)]}
 
 
 @pytest.fixture(scope="module")
@@ -52,40 +53,18 @@ def whole_run(tmp_path_factory):
     return run
 
 
-def test_a_run_taken_up_again_equals_one_that_was_not_interrupted_bit_for_bit(whole_run, tmp_path):
+EVERYTHING = {"training.classes": "root", "training.precision": "bf16", "training.sheet_every": 5,
+              "training.save_every": 5, "diffusion.draw": "logit-normal", "diffusion.weighting": "min-snr"}  # fmt: skip
+
+
+@pytest.mark.parametrize("changes", [{}, EVERYTHING])
+def test_a_run_taken_up_again_equals_one_that_was_not_interrupted_bit_for_bit(tmp_path, changes):
+    config = TINY.override(changes)
+    train(config, tiny_cohort(), tmp_path / "whole", progress=False)
     for stop in (3, 4, 9, None):
-        train(TINY, tiny_cohort(), tmp_path / "run", progress=False, stop_after=stop)
+        train(config, tiny_cohort(), tmp_path / "run", progress=False, stop_after=stop)
         assert (tmp_path / "run" / MANIFEST).exists() is (stop is None)
-    assert files_of(tmp_path / "run") == files_of(whole_run)
-
-
-CHILD = """
-import sys, torch
-sys.path.insert(0, sys.argv[2])
-torch.set_num_threads(int(sys.argv[3]))
-from test_training import TINY, tiny_cohort
-from ecglib.diffusion import train
-train(TINY, tiny_cohort(), sys.argv[1], progress=False)
-"""
-
-
-def test_a_run_killed_at_any_moment_and_taken_up_again_is_the_same(whole_run, tmp_path):
-    run = tmp_path / "run"
-    command = [sys.executable, "-c", CHILD, str(run), os.path.dirname(__file__), str(torch.get_num_threads())]
-    for delay in (0.0, 0.02, 0.2):  # after the first checkpoint appears, so that the kill falls into the work
-        child = subprocess.Popen(command)
-        deadline = time.monotonic() + 60
-        before = (run / CHECKPOINT).stat().st_mtime_ns if (run / CHECKPOINT).exists() else 0
-        while child.poll() is None and time.monotonic() < deadline:
-            if (run / CHECKPOINT).exists() and (run / CHECKPOINT).stat().st_mtime_ns != before:
-                break
-            time.sleep(0.002)
-        time.sleep(delay)
-        child.send_signal(signal.SIGKILL)
-        child.wait()
-    assert subprocess.run(command).returncode == 0
-    assert (run / MANIFEST).exists()
-    assert files_of(run) == files_of(whole_run)
+    assert files_of(tmp_path / "run") == files_of(tmp_path / "whole")
 
 
 def test_a_finished_run_returns_at_once_and_changes_nothing(whole_run):
@@ -133,22 +112,12 @@ def test_two_runs_in_one_folder_are_refused(tmp_path):
         train(TINY, tiny_cohort(), tmp_path / "run", progress=False)
 
 
-@pytest.mark.parametrize("damage", [b"", b"\x80\x04\x95pickle", "half"])
-def test_a_damaged_checkpoint_is_an_error_never_a_silent_restart(tmp_path, damage):
-    run = tmp_path / "run"
-    train(TINY, tiny_cohort(), run, progress=False, stop_after=4)
-    path = run / CHECKPOINT
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2] if damage == "half" else damage)
-    with pytest.raises(InputError, match="not a whole safetensors file"):
-        train(TINY, tiny_cohort(), run, progress=False)
-
-
 def test_a_loss_that_becomes_infinite_stops_and_keeps_the_last_good_checkpoint(tmp_path):
     config, run, cohort = TINY.override({"training.standardise": False}), tmp_path / "run", tiny_cohort()
     train(config, cohort, run, progress=False, stop_after=4)
     good = files_of(run)
     huge = Cohort((cohort.x * 1e25).astype(np.float32), 100, LEADS_12, cohort.table)  # its square overflows
-    with pytest.raises(InputError, match=r"the loss became (nan|inf) at step 4"):
+    with pytest.raises(InputError, match=r"the loss became (nan|inf) at step 5"):
         train(config, huge, run, progress=False)
     assert files_of(run) == good and not (run / MANIFEST).exists()
     train(config, cohort, run, progress=False)
@@ -172,13 +141,6 @@ def test_a_cohort_that_does_not_fit_is_refused(tmp_path):
         train(TINY, cohort.folds(1, 2, 10), tmp_path / "c", progress=False)
 
 
-def test_each_epoch_sees_each_record_once():
-    rows = np.concatenate([batch_rows(10, 4, 0, step) for step in range(5)])
-    assert sorted(rows[:10]) == sorted(rows[10:]) == list(range(10))
-    assert list(rows[:10]) != list(rows[10:])
-    assert len(batch_rows(3, 8, 0, 2)) == 8  # a batch larger than the cohort spans epochs
-
-
 def test_learning_rate_warms_up_and_falls():
     config = Config.preset("quick")
     rates = [learning_rate(step, config) for step in range(config.training.steps)]
@@ -186,3 +148,119 @@ def test_learning_rate_warms_up_and_falls():
     assert rates[-1] == pytest.approx(0.02 * config.training.learning_rate, rel=0.01)
     paper = Config.preset("paper")
     assert {learning_rate(step, paper) for step in (0, 10, 99_999)} == {2e-4}
+
+
+def test_the_log_says_how_it_goes_and_how_long_it_takes(whole_run):
+    rows = read_log(whole_run)
+    assert [row["step"] for row in rows] == [4, 8, 12] and all(tuple(row) == LOG_COLUMNS for row in rows)
+    for row in rows:
+        assert row["train"] == pytest.approx(row["mse"] + TINY.mel.weight * row["mel"], rel=1e-5)
+        assert row["gradient"] > 0 and row["seconds_per_step"] > 0
+        left = (TINY.training.steps - row["step"]) * row["seconds_per_step"] / 60
+        assert row["minutes_left"] == pytest.approx(left, abs=0.06)
+
+
+def test_a_gradient_that_becomes_infinite_stops_before_it_is_saved(tmp_path, monkeypatch):
+    """Its loss is still finite: what would be saved after that step could never go on."""
+    run = tmp_path / "run"
+    train(TINY, tiny_cohort(), run, progress=False, stop_after=4)
+    good = files_of(run)
+
+    def overflowing(*args, **keywords):
+        output = evaluate(*args, **keywords)
+        return output.register_hook(lambda gradient: gradient * math.inf) and output if output.requires_grad else output
+
+    monkeypatch.setattr("ecglib.diffusion.training.evaluate", overflowing)
+    with pytest.raises(InputError, match=r"the gradient became (nan|inf) at step 5"):
+        train(TINY, tiny_cohort(), run, progress=False, stop_after=5)
+    assert files_of(run) == good
+
+
+def test_each_step_weighs_as_the_configuration_says(tmp_path):
+    """The logged loss is the weighted mean of the records' squared errors; an untrained network answers 0."""
+    config = TINY.override({"diffusion.weighting": "min-snr", "training.steps": 1, "mel.weight": 0.0,
+                            "network.wiener": 0.0})  # fmt: skip
+    cohort = tiny_cohort()
+    (row,) = read_log(train(config, cohort, tmp_path / "run", progress=False))
+    teach, schedule = cohort.split()[0], Schedule.named(config.diffusion.schedule, config.diffusion.timesteps)
+    batch = Batches(config, describe_signals(config, teach), schedule, teach).of_step(0)
+    errors = [float(w * x.square().mean()) for w, x in zip(batch.weight, batch.x0, strict=True)]
+    assert batch.weight.tolist() == pytest.approx(loss_weight(config.diffusion, schedule, batch.t).tolist())
+    assert len(set(batch.weight.tolist())) > 1
+    assert row["train"] == pytest.approx(np.mean(errors), rel=1e-5)
+
+
+def test_the_mel_loss_compares_what_the_configuration_names(tmp_path):
+    first = [read_log(train(TINY.override({"training.steps": 1, "mel.estimate": name}), tiny_cohort(), tmp_path / name,
+                            progress=False))[0] for name in ("x0", "posterior")]  # fmt: skip
+    assert first[0]["mse"] == first[1]["mse"] and first[0]["mel"] != first[1]["mel"]
+
+
+def test_bf16_changes_little_and_keeps_weights_in_float32(whole_run, tmp_path):
+    run = train(TINY.override({"training.precision": "bf16"}), tiny_cohort(), tmp_path / "run", progress=False)
+    full, half = load_tensors(whole_run / CHECKPOINT), load_tensors(run / CHECKPOINT)
+    assert {value.dtype for value in half.values()} == {torch.float32, torch.float64}
+    assert not torch.equal(full["network.leave.weight"], half["network.leave.weight"])
+    for name, value in full.items():
+        if name.startswith("network."):
+            assert float((half[name] - value).abs().max()) < 0.02, name
+    losses = [[row["train"] for row in read_log(each)] for each in (whole_run, run)]
+    assert losses[0] == pytest.approx(losses[1], rel=0.02)
+
+
+def test_sheets_are_drawn_while_it_trains_and_change_nothing(whole_run, tmp_path):
+    run = train(TINY.override({"training.sheet_every": 5}), tiny_cohort(), tmp_path / "run", progress=False)
+    sheets = sorted((run / "sheets").iterdir())
+    assert [path.name for path in sheets] == ["step-000005.png", "step-000010.png"]
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in sheets)
+    assert sheets[0].read_bytes() != sheets[1].read_bytes()
+    assert {**files_of(run), "config.json": b""} == {**files_of(whole_run), "config.json": b""}
+    assert not (whole_run / "sheets").exists()
+
+
+def test_a_run_starts_from_the_kept_weights_of_another(whole_run, tmp_path):
+    """As in healthy first, then all: another cohort, another scale, the same network."""
+    cohort = tiny_cohort(n=60)
+    config = TINY.override({"training.steps": 3, "training.learning_rate": 1e-8, "training.validate_every": 3})
+    run = train(config, replace(cohort, x=2 * cohort.x), tmp_path / "run", progress=False, start_from=whole_run)
+    old, new = (load_tensors(each / "model.safetensors") for each in (whole_run, run))
+    assert all(torch.allclose(old[name], new[name], atol=1e-6) for name in old)
+    assert Generator.load(run).signals == Generator.load(whole_run).signals
+    assert read_manifest(run, "run")["start_from"] == {"config": TINY.id, "sha256": sha256_of(whole_run / WEIGHTS)}
+    assert read_manifest(whole_run, "run")["start_from"] is None
+
+
+def test_it_goes_on_only_from_what_it_started_from(whole_run, tmp_path):
+    config, run = TINY.override({"training.steps": 8}), tmp_path / "run"
+    train(config, tiny_cohort(), run, progress=False, start_from=whole_run, stop_after=2)
+    with pytest.raises(InputError, match="give the start_from that it had"):
+        train(config, tiny_cohort(), run, progress=False)
+    train(config, tiny_cohort(), run, progress=False, start_from=whole_run)
+    whole = train(config, tiny_cohort(), tmp_path / "whole", progress=False, start_from=whole_run)
+    assert files_of(run) == files_of(whole)
+
+
+@pytest.mark.parametrize(("changes", "words"), [
+    ({"network.channels": 16}, "has network"), ({"network.wiener": 0.0}, "has network"),
+    ({"conditions.groups": ("age", "sex", "rate")}, "has conditions.groups"), ({"conditions.widths": (8,)}, "widths"),
+])  # fmt: skip
+def test_a_start_from_another_network_is_refused(whole_run, tmp_path, changes, words):
+    with pytest.raises(InputError, match=f"start_from.*{words}"):
+        train(TINY.override(changes), tiny_cohort(), tmp_path / "run", progress=False, start_from=whole_run)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_start_from_an_unfinished_run_or_other_signals_is_refused(whole_run, tmp_path):
+    train(TINY, tiny_cohort(), tmp_path / "half", progress=False, stop_after=4)
+    with pytest.raises(InputError, match="did not finish"):
+        train(TINY, tiny_cohort(), tmp_path / "run", progress=False, start_from=tmp_path / "half")
+    with pytest.raises(InputError, match=r"start_from.*has signals"):
+        train(TINY, tiny_cohort(n_times=400), tmp_path / "run", progress=False, start_from=whole_run)
+
+
+def test_a_validation_loss_that_is_not_a_number_stops_it(tmp_path):
+    cohort = tiny_cohort()
+    x = cohort.x.copy()
+    x[cohort.table["strat_fold"] == 9] *= np.float32(1e25)
+    with pytest.raises(InputError, match=r"the validation became (nan|inf) at step 4"):
+        train(TINY, replace(cohort, x=x), tmp_path / "run", progress=False)

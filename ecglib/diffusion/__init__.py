@@ -1,5 +1,6 @@
 """The generator: process, state space network, mel loss, conditions, training, sampling. Imports signals only."""
 
+from ecglib.diffusion.checkpoint import read_log
 from ecglib.diffusion.clock import beat_phase, clock
 from ecglib.diffusion.conditions import GROUPS, Conditions
 from ecglib.diffusion.mel import MelLoss, mel_filters, spectrogram
@@ -9,7 +10,8 @@ from ecglib.diffusion.process import Schedule, posterior_mean, predict_eps, pred
 from ecglib.diffusion.s4 import S4Layer
 from ecglib.diffusion.samplers import SAMPLERS, ddim, ddpm, dpmpp_2m
 from ecglib.diffusion.sampling import Generator
-from ecglib.diffusion.training import read_log, train
+from ecglib.diffusion.training import train
+from ecglib.diffusion.workers import Workers
 
 __all__ = [
     "GROUPS",
@@ -22,6 +24,7 @@ __all__ = [
     "S4Layer",
     "Schedule",
     "SignalInfo",
+    "Workers",
     "beat_phase",
     "clock",
     "ddim",

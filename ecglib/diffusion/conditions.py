@@ -5,7 +5,8 @@ and the like are one-hot over bins; the rate is shared between its two nearest k
 The last entry of every group says "unknown".
 
 Source: MIDT-ECG's groups and bins, from the authors' code. Differs: missing values are "unknown", where the
-authors' code takes the middle bin or a random one; groups are dropped in training, so that guidance is possible.
+authors' code takes the middle bin or a random one; impossible ones are refused; heart rate has a finer group, ``rate``,
+beside the authors' bins; groups are dropped in training, so that guidance is possible.
 """
 
 from collections.abc import Callable
@@ -19,13 +20,16 @@ from torch import Tensor
 
 from ecglib.errors import InputError, choose
 from ecglib.signals.statements import STATEMENTS, in_group
+from ecglib.signals.table import check_table
 
 BINS: dict[str, tuple[float, ...]] = {  # the first threshold above the value wins
     "age": (12, 17, 34, 54, 74),
     "height": (150, 159, 169, 179),
     "weight": (50, 70, 90, 110),
     "bmi": (18.5, 25, 30, 35, 40),
+    "heart_rate": (60, 70, 80, 90, 100),
 }
+ASKED = ("scp_codes", "age", "sex", "height", "weight", "heart_rate")  # columns that groups are made from
 RATE_KNOTS = np.arange(30.0, 201.0, 10.0)  # beats/min
 
 
@@ -42,7 +46,7 @@ def _statements(codes: tuple[str, ...]) -> Callable[[pd.DataFrame], np.ndarray]:
 
 def _bins(name: str) -> Callable[[pd.DataFrame], np.ndarray]:
     def encode(table: pd.DataFrame) -> np.ndarray:
-        value = _column(table, name)
+        value = table[name].to_numpy()
         place = np.digitize(value, BINS[name])  # 0 … number of thresholds
         return _one_hot(np.where(np.isnan(value), len(BINS[name]) + 1, place), len(BINS[name]) + 2)
 
@@ -50,12 +54,12 @@ def _bins(name: str) -> Callable[[pd.DataFrame], np.ndarray]:
 
 
 def _sex(table: pd.DataFrame) -> np.ndarray:
-    value = _column(table, "sex")
+    value = table["sex"].to_numpy()
     return _one_hot(np.where(np.isnan(value), 2, value), 3)
 
 
 def _rate(table: pd.DataFrame) -> np.ndarray:
-    value = _column(table, "heart_rate")
+    value = table["heart_rate"].to_numpy()
     rows = np.zeros((len(table), len(RATE_KNOTS) + 1), dtype=np.float32)
     knots = np.eye(len(RATE_KNOTS))
     for k in range(len(RATE_KNOTS)):
@@ -63,14 +67,6 @@ def _rate(table: pd.DataFrame) -> np.ndarray:
     rows[np.isnan(value)] = 0
     rows[np.isnan(value), -1] = 1
     return rows
-
-
-def _column(table: pd.DataFrame, name: str) -> np.ndarray:
-    if name == "bmi" and "bmi" not in table:
-        return _column(table, "weight") / (_column(table, "height") / 100) ** 2
-    if name not in table:
-        return np.full(len(table), np.nan)
-    return table[name].to_numpy(np.float64)
 
 
 def _one_hot(place: np.ndarray, width: int) -> np.ndarray:
@@ -105,7 +101,7 @@ class Conditions:
     ----------
     groups : tuple of str
         Of `GROUPS`: ``statements`` (all 71 in one group), or ``diagnosis``, ``form``, ``rhythm``; ``age``, ``sex``,
-        ``height``, ``weight``, ``bmi``, ``rate``.
+        ``height``, ``weight``, ``bmi``, ``heart_rate`` (the authors' six bins), ``rate`` (between knots).
 
     Raises
     ------
@@ -132,20 +128,28 @@ class Conditions:
         return tuple(len(names) for names in self.vocabulary.values())
 
     def encode(self, table: pd.DataFrame) -> Tensor:
-        """Encode records.
+        """Encode records (equation conditions).
 
         Parameters
         ----------
         table : DataFrame
             With ``scp_codes`` (dict; an empty one means "unknown") and, where known, ``age``, ``sex``, ``height``,
-            ``weight``, ``heart_rate``; NaN or an absent column means "unknown".
+            ``weight``, ``heart_rate``; NaN or an absent column means "unknown". BMI follows from height and weight.
 
         Returns
         -------
         float32 tensor (n_records, K)
+
+        Raises
+        ------
+        InputError
+            If a value is impossible (an age of −1 or 300, a sex of 2, words): it is never put into some bin.
         """
         if not self.groups:
             return torch.zeros(len(table), 0)
+        known = [name for name in ASKED if name in table]
+        table = check_table(table[known].assign(ecg_id=np.arange(len(table))))
+        table = table.assign(bmi=table["weight"] / (table["height"] / 100) ** 2)
         parts = [_GROUPS[group][1](table) for group in self.groups]
         return torch.from_numpy(np.concatenate(parts, axis=1).astype(np.float32))
 
@@ -180,4 +184,3 @@ class Conditions:
         chance = torch.rand(len(encoded), 1 + len(self.sizes), generator=generator) < probability
         lost = (chance[:, :1] | chance[:, 1:]).repeat_interleave(torch.tensor(self.sizes), dim=1)  # (B, K)
         return torch.where(lost.to(encoded.device), self.unknown(len(encoded)).to(encoded), encoded)
-

@@ -4,7 +4,8 @@ r"""The mel-spectrogram loss of MIDT-ECG: compare two signals in time and freque
           + \operatorname{mean} \big|\hat M_w - M_w\big|
 
 M is a magnitude short-time Fourier transform of window w and hop w/4 seen through mel filters. Below 1 kHz the Slaney
-mel scale is exactly linear, so for an ECG (0–50 Hz) these are evenly spaced triangular filters.
+mel scale is exactly linear, so for an ECG (0–50 Hz) these are evenly spaced triangular filters; ``mel.filters="none"``
+leaves them out, to ask whether they matter.
 
 Source: MIDT-ECG (loss); descriptinc/audiotools (its form). This is the only module that imports torchaudio.
 """
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from ecglib.config import MelConfig
+from ecglib.diffusion.process import Schedule, posterior_mean
 from ecglib.errors import InputError, choose
 
 
@@ -37,6 +39,8 @@ def _torchaudio_functional() -> ModuleType:
 
 def mel_filters(window: int, n_mels: int, fs: int) -> Tensor:
     """Return triangular mel filters, Slaney-normalised, from 0 Hz to fs/2: float32 (window/2 + 1, n_mels).
+
+    (Equation mel-filters.) Source: descriptinc/audiotools, as MIDT-ECG uses it.
 
     Parameters
     ----------
@@ -75,14 +79,48 @@ def spectrogram(x: Tensor, window: int) -> Tensor:
     Returns
     -------
     float32 tensor (..., window/2 + 1, n_frames)
+        Its gradient is 0 where it is 0.
+
+    Raises
+    ------
+    InputError
+        If the signal is too short to be reflected.
     """
+    if x.shape[-1] <= window // 2:
+        raise InputError(f"a window of {window} samples needs more than {window // 2}; the signal has {x.shape[-1]}: "
+                         "take shorter mel.windows or longer records")  # fmt: skip
     flat = x.float().reshape(-1, x.shape[-1])
-    hann = torch.hann_window(window, device=x.device)
-    power = torch.view_as_real(
-        torch.stft(flat, window, window // 4, window=hann, pad_mode="reflect", return_complex=True)
-    ).square()
-    magnitude = (power.sum(-1) + 1e-12).sqrt()  # a smooth root: its gradient stays finite at silence
-    return magnitude.reshape(*x.shape[:-1], *magnitude.shape[-2:])
+    around = nn.functional.pad(flat, (window // 2, window // 2), mode="reflect")
+    frames = around.unfold(-1, window, window // 4) * torch.hann_window(window, device=x.device)
+    magnitude = torch.fft.rfft(frames).abs()  # (signals, n_frames, window/2 + 1)
+    return magnitude.reshape(*x.shape[:-1], *magnitude.shape[1:]).transpose(-1, -2)
+
+
+def mel_estimate(config: MelConfig, schedule: Schedule, x_t: Tensor, t: Tensor, x0_hat: Tensor) -> Tensor:
+    r"""Return what the mel loss compares with x0 (equation mel-estimate).
+
+    ``x0`` is x0_hat itself. ``posterior`` is the posterior mean μ, an estimate of x_{t−1}: its loss asks even a perfect
+    network to remove noise that the schedule keeps.
+
+    Parameters
+    ----------
+    config : MelConfig
+    schedule : Schedule
+    x_t, x0_hat : float tensor (B, C, L)
+    t : int64 tensor (B,)
+
+    Returns
+    -------
+    float tensor (B, C, L)
+
+    Notes
+    -----
+    Source: MIDT-ECG, from the authors' code: μ in the presets v5 and v6, x0_hat in x0. Neither is clamped: R waves of
+    most ECGs exceed ±6 standard deviations, and a clamped estimate would miss a perfect network's.
+    """
+    if choose("mel.estimate", config.estimate, ("x0", "posterior")) == "x0":
+        return x0_hat
+    return posterior_mean(schedule, x_t, t, x0_hat)
 
 
 class MelLoss(nn.Module):
@@ -92,23 +130,25 @@ class MelLoss(nn.Module):
     ----------
     config : MelConfig
         Windows, mels, the floor f under the logarithm, and the weighting over time steps: ``alpha_bar`` multiplies a
-        record's loss by ᾱ_t, so that steps at which x0 cannot be known do not dominate; ``none`` is the paper's.
+        record's loss by ᾱ_t, so that steps at which x0 cannot be known do not dominate; ``none`` is the paper's. With
+        filters ``none`` each frequency is a band by itself, of the same area as a mel filter: λ and f keep their sense.
     fs : int
         Sampling rate in Hz.
 
     Notes
     -----
-    Source: MIDT-ECG. Differs: x0_hat is compared (the authors' presets v5 and v6 compare the posterior mean), the
-    floor is 1e-2 rather than 1e-5, and the weighting: their reasons are in the chapter on the mel loss.
+    Source: MIDT-ECG; its settings are in `ecglib.variants`. Differs by default: windows, a floor of 1e-2 rather than
+    1e-5, and the weighting: their reasons are in the chapter on the mel loss.
     """
 
     def __init__(self, config: MelConfig, fs: int) -> None:
         super().__init__()
         self.windows, self.floor = config.windows, config.floor
         self.weighting = choose("mel.weighting", config.weighting, ("none", "alpha_bar"))
+        plain = choose("mel.filters", config.filters, ("mel", "none")) == "none"
         self.filters = nn.ParameterList(
-            nn.Parameter(mel_filters(window, n_mels, fs), requires_grad=False)
-            for window, n_mels in zip(config.windows, config.n_mels, strict=True)
+            nn.Parameter(torch.eye(w // 2 + 1) * w / fs if plain else mel_filters(w, n, fs), requires_grad=False)
+            for w, n in zip(config.windows, config.n_mels, strict=True)
         )
 
     def per_record(self, x_hat: Tensor, x: Tensor) -> Tensor:
@@ -128,16 +168,18 @@ class MelLoss(nn.Module):
             estimated = self._mel(x_hat, window, filters)
             with torch.no_grad():
                 true = self._mel(x, window, filters)
-            logs = 2 * (estimated.clamp(min=self.floor).log10() - true.clamp(min=self.floor).log10())
+                log_true = true.clamp(min=self.floor).log10()
+            logs = 2 * (estimated.clamp(min=self.floor).log10() - log_true)
             total = total + logs.abs().mean(dim=(1, 2, 3)) + (estimated - true).abs().mean(dim=(1, 2, 3))
         return total
 
     def forward(self, x_hat: Tensor, x: Tensor, alpha_bar: Tensor) -> Tensor:
-        """Return the weighted mean over the batch, a float32 scalar.
+        """Return the weighted mean over the batch, a float32 scalar (equation mel-weighted).
 
         Parameters
         ----------
         x_hat, x : float tensor (B, C, L)
+            `mel_estimate`, and the signal x0.
         alpha_bar : float tensor (B,)
             ᾱ_t of each record.
         """
@@ -146,5 +188,5 @@ class MelLoss(nn.Module):
         return (loss * alpha_bar.to(loss)).mean() if self.weighting == "alpha_bar" else loss.mean()
 
     def _mel(self, x: Tensor, window: int, filters: Tensor) -> Tensor:
-        """(B, C, L) → (B, C, n_frames, n_mels)."""
+        """(B, C, L) → (B, C, n_frames, n_bands)."""
         return spectrogram(x, window).transpose(-1, -2) @ filters

@@ -5,7 +5,7 @@ knows no schedule.
 
 Source: SSSD-ECG (Alcaraz & Strodthoff, Comput Biol Med 163:107115, 2023), as its public code has it. Differs: an
 optional `patch`, which folds several samples into the channels, self-conditioning, a clock that ticks at the heart
-rate, and attention between the two state space layers. All are off in the preset `paper`.
+rate, attention between the two state space layers, and a Wiener filter beside it all. All are off in preset `paper`.
 """
 
 import math
@@ -16,7 +16,8 @@ from torch.nn import functional as F
 
 from ecglib.config import NetworkConfig
 from ecglib.diffusion.clock import HARMONICS
-from ecglib.diffusion.s4 import S4Layer
+from ecglib.diffusion.s4 import S4Layer, spectra
+from ecglib.diffusion.wiener import WienerFilter
 from ecglib.errors import InputError
 
 STEP_WIDTH, STEP_HIDDEN = 128, 512
@@ -38,8 +39,9 @@ class Convolution3(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map float (B, L, inputs) to float (B, L, outputs); zeros lie beyond both ends."""
-        before, after = F.pad(x[:, :-1], (0, 0, 1, 0)), F.pad(x[:, 1:], (0, 0, 0, 1))
-        return super().forward(torch.cat([before, x, after], dim=-1))
+        image = x.transpose(1, 2).unsqueeze(2)  # (B, inputs, 1, L), channels last in memory: no copy
+        weight = self.weight.view(self.out_features, 1, 3, -1).permute(0, 3, 1, 2)
+        return F.conv2d(image, weight, self.bias, padding=(0, 1)).squeeze(2).transpose(1, 2)
 
 
 class Attention(nn.Module):
@@ -65,15 +67,15 @@ class Attention(nn.Module):
 class ResidualBlock(nn.Module):
     """One gated block: convolution → state space → + conditions → state space → gate → residual and skip."""
 
-    def __init__(self, channels: int, state: int, heads: int = 0) -> None:
+    def __init__(self, channels: int, state: int, kernel: str = "s4d", heads: int = 0) -> None:
         super().__init__()
         self.widen = Convolution3(channels, 2 * channels)
-        self.first = S4Layer(2 * channels, state)
+        self.first = S4Layer(2 * channels, state, kernel)
         self.attend = Attention(2 * channels, heads) if heads else None
-        self.second = S4Layer(2 * channels, state)
+        self.second = S4Layer(2 * channels, state, kernel)
         self.out = nn.Linear(channels, 2 * channels)
 
-    def forward(self, x: Tensor, step: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, step: Tensor, condition: Tensor, spectra: Tensor) -> tuple[Tensor, Tensor]:
         """Return (residual, skip), each float (B, L, H).
 
         Parameters
@@ -83,13 +85,13 @@ class ResidualBlock(nn.Module):
         condition : float (B, 1, 2 H)
         """
         h = self.widen(x + step)  # (B, L, 2H)
-        h = self.first(h) + condition
+        h = self.first(h, spectra[0]).add_(condition)
         if self.attend is not None:
             h = self.attend(h)
-        h = self.second(h)
+        h = self.second(h, spectra[1])
         a, b = h.chunk(2, dim=-1)
         residual, skip = self.out(torch.tanh(a) * torch.sigmoid(b)).chunk(2, dim=-1)
-        return (x + residual) * math.sqrt(0.5), skip
+        return (x + residual).mul_(math.sqrt(0.5)), skip
 
 
 class SSSD(nn.Module):
@@ -103,35 +105,38 @@ class SSSD(nn.Module):
         C, leads in and out.
     condition_groups : tuple of int
         How the K entries of a condition vector divide into groups, each with an embedding of its own; () for none.
-    condition_width : int
-        Width of each group's embedding.
+    condition_widths : tuple of int
+        Width of each group's embedding; one number stands for all.
     """
 
     def __init__(self, config: NetworkConfig, leads: int = 8, condition_groups: tuple[int, ...] = (),
-                 condition_width: int = 32) -> None:  # fmt: skip
+                 condition_widths: tuple[int, ...] = (32,)) -> None:  # fmt: skip
         super().__init__()
         self.config, self.leads, self.condition_groups = config, leads, tuple(condition_groups)
         h, blocks = config.channels, config.blocks
         inputs = leads * config.patch
-        seen = leads * (1 + config.self_conditioning) + CLOCK * config.clock
+        seen = leads * (1 + config.self_conditioning + (config.wiener > 0)) + CLOCK * config.clock
+        self.wiener: WienerFilter | None = None  # put here by `network_of`: it depends on the records' length
         self.enter = nn.Linear(seen * config.patch, h)
         self.step = nn.Sequential(nn.Linear(STEP_WIDTH, STEP_HIDDEN), nn.SiLU(), nn.Linear(STEP_HIDDEN, STEP_HIDDEN),
                                   nn.SiLU())  # fmt: skip
         self.to_blocks = nn.Linear(STEP_HIDDEN, blocks * h)  # every block's projection of the step, in one product
         # nn.Linear on a multi-hot vector is a sum of embeddings; one a group, so that groups stay disentangled
-        self.embeddings = nn.ModuleList(nn.Linear(k, condition_width, bias=False) for k in self.condition_groups)
-        width = condition_width * len(self.condition_groups)
+        widths = condition_widths * len(self.condition_groups) if len(condition_widths) == 1 else condition_widths
+        self.embeddings = nn.ModuleList(nn.Linear(k, width, bias=False)
+                                        for k, width in zip(self.condition_groups, widths, strict=True))  # fmt: skip
+        width = sum(embedding.out_features for embedding in self.embeddings)
         self.condition_to_blocks = nn.Linear(width, blocks * 2 * h) if width else None
         for embedding in self.embeddings:
             nn.init.normal_(embedding.get_parameter("weight"))
-        self.blocks = nn.ModuleList(ResidualBlock(h, config.state, config.heads) for _ in range(blocks))
+        self.blocks = nn.ModuleList(ResidualBlock(h, config.state, config.kernel, config.heads) for _ in range(blocks))
         self.collect = nn.Linear(h, h)
         self.leave = nn.Linear(h, inputs)
         nn.init.zeros_(self.leave.weight)
         nn.init.zeros_(self.leave.bias)
 
     def forward(self, x_t: Tensor, t: Tensor, conditions: Tensor | None = None, previous: Tensor | None = None,
-                clock: Tensor | None = None) -> Tensor:  # fmt: skip
+                clock: Tensor | None = None, slow: Tensor | None = None) -> Tensor:  # fmt: skip
         """Estimate from a noised signal.
 
         Parameters
@@ -146,6 +151,8 @@ class SSSD(nn.Module):
             An earlier estimate of x0 (self-conditioning); None stands for zeros.
         clock : float (B, 8, L) or None
             From `ecglib.diffusion.clock`; None stands for zeros, a rate unknown.
+        slow : float (B, C, L) or None
+            The Wiener filter's estimate of x0, to which the network adds its own; None stands for zeros.
 
         Returns
         -------
@@ -162,14 +169,18 @@ class SSSD(nn.Module):
             inputs.append(torch.zeros_like(x_t) if previous is None else previous)
         if self.config.clock:
             inputs.append(x_t.new_zeros(len(x_t), CLOCK, x_t.shape[-1]) if clock is None else clock)
+        if self.config.wiener:
+            inputs.append(torch.zeros_like(x_t) if slow is None else slow)
         x = F.relu(self.enter(self.fold(torch.cat(inputs, dim=1))))  # (B, L/p, H)
         steps, given = self.project(t, conditions)
+        spectra = self.spectra(x.shape[1])
         skips = torch.zeros_like(x)
         for k, block in enumerate(self.blocks):
-            x, skip = block(x, steps[k], given[k])
-            skips = skips + skip
+            x, skip = block(x, steps[k], given[k], spectra[k])
+            skips += skip
         y = F.relu(self.collect(skips * math.sqrt(1 / len(self.blocks))))
-        return self.unfold(self.leave(y))
+        answer = self.unfold(self.leave(y))
+        return answer if slow is None else answer + slow
 
     def project(self, t: Tensor, conditions: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return every block's addends: float (blocks, B, 1, H) of the step, (blocks, B, 1, 2 H) of conditions."""
@@ -180,6 +191,12 @@ class SSSD(nn.Module):
         groups = conditions.split(self.condition_groups, dim=1)
         embedded = torch.cat([embed(group) for embed, group in zip(self.embeddings, groups, strict=True)], dim=1)
         return steps, self.condition_to_blocks(embedded).view(len(t), blocks, 1, 2 * h).transpose(0, 1)
+
+    def spectra(self, length: int):
+        layers = [layer for block in self.blocks for layer in (block.first, block.second)]
+        if torch.is_grad_enabled():
+            return list(zip(*[iter(spectra(layers, length).unbind())] * 2))
+        return list(zip(*[iter([layer.spectrum(length) for layer in layers])] * 2))
 
     def fold(self, x: Tensor) -> Tensor:
         """(B, C, L) → (B, L/p, C p): p neighbouring samples of every lead become features of one position."""
@@ -203,9 +220,9 @@ class SSSD(nn.Module):
             raise InputError(f"conditions has shape {came}; expected {(len(x_t), k)}, as Conditions.encode gives")
 
 
-def build_network(config: NetworkConfig, leads: int, condition_groups: tuple[int, ...], condition_width: int,
-                  seed: int) -> SSSD:  # fmt: skip
+def build_network(config: NetworkConfig, leads: int, condition_groups: tuple[int, ...],
+                  condition_widths: tuple[int, ...], seed: int) -> SSSD:  # fmt: skip
     """Return an SSSD whose initial weights depend on `seed` alone; torch's global generator is left as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return SSSD(config, leads, condition_groups, condition_width)
+        return SSSD(config, leads, condition_groups, condition_widths)

@@ -7,14 +7,17 @@ Time steps t are 0-based: t = 0 is the least noisy. A schedule knows no network,
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from ecglib.config import DiffusionConfig
 from ecglib.errors import InputError, choose
 
 TARGETS = ("eps", "v", "x0")
+GAMMA = 5.0  # of min-SNR
 
 
 @dataclass(frozen=True)
@@ -60,10 +63,21 @@ class Schedule:
         return Schedule((1 - alpha_bar[1:] / alpha_bar[:-1]).clamp(max=0.999))
 
     @staticmethod
+    def linear_zero(timesteps: int = 200) -> "Schedule":
+        r"""`linear` with :math:`\sqrt{\bar\alpha}` shifted and scaled to end at zero (equation schedule-linear-zero).
+
+        The first step keeps its noise. The last beta, which would be 1, is cut to 0.999 as in `cosine`: the signal to
+        noise ratio ends at −75 dB instead of −∞ (200 steps), and its logarithm stays finite.
+        Source: Lin et al., Common diffusion noise schedules and sample steps are flawed, 2023.
+        """
+        root = Schedule.linear(timesteps).alpha_bar.sqrt()
+        alpha_bar = ((root - root[-1]) * root[0] / (root[0] - root[-1])) ** 2
+        return Schedule((1 - alpha_bar / torch.cat([torch.ones(1), alpha_bar[:-1]])).clamp(max=0.999))
+
+    @staticmethod
     def named(name: str, timesteps: int) -> "Schedule":
-        """Return the schedule called ``linear`` or ``cosine``; `InputError` for any other name."""
-        choose("schedule", name, ("linear", "cosine"))
-        return Schedule.linear(timesteps) if name == "linear" else Schedule.cosine(timesteps)
+        """Return the schedule called ``linear``, ``linear-zero`` or ``cosine``; `InputError` for any other name."""
+        return SCHEDULES[choose("schedule", name, SCHEDULES)](timesteps)
 
     def __len__(self) -> int:
         return len(self.betas)
@@ -72,6 +86,12 @@ class Schedule:
     def alpha_bar(self) -> Tensor:
         """float64 (T,): share of the signal's variance left after step t."""
         return torch.cumprod(1 - self.betas, dim=0)
+
+    @property
+    def log_snr(self) -> Tensor:
+        r"""float64 (T,): log signal-to-noise ratio, :math:`\log \bar\alpha_t / (1 - \bar\alpha_t)`; falls with t."""
+        alpha_bar = self.alpha_bar
+        return alpha_bar.log() - (1 - alpha_bar).log()
 
     def signal_and_noise(self, t: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
         r"""Return :math:`\sqrt{\bar\alpha_t}` and :math:`\sqrt{1-\bar\alpha_t}`, shaped to multiply `like`.
@@ -86,6 +106,54 @@ class Schedule:
             raise InputError(f"t={t} ({t.dtype}); expected whole numbers from 0 to {len(self) - 1}")
         alpha_bar = self.alpha_bar[t.cpu()].reshape(-1, *[1] * (like.ndim - 1))
         return alpha_bar.sqrt().to(like), (1 - alpha_bar).sqrt().to(like)
+
+
+SCHEDULES: dict[str, Callable[[int], Schedule]] = {
+    "linear": Schedule.linear, "cosine": Schedule.cosine, "linear-zero": Schedule.linear_zero
+}  # fmt: skip
+
+
+def draw_steps(config: DiffusionConfig, schedule: Schedule, n: int, generator: torch.Generator) -> Tensor:
+    r"""Draw the steps that a training batch is noised to, int64 (n,), as ``config.draw`` says (equation draw-steps).
+
+    ``uniform``: each of the T steps equally often. ``logit-normal``: the log signal-to-noise ratio is normal with mean
+    0 and standard deviation 2, whatever the schedule; both ends, where little is to be learnt, become rare.
+
+    Source: Esser et al., Scaling rectified flow transformers, 2024: there the share of noise t is sigmoid(normal), and
+    the log signal-to-noise ratio −2 logit t. Karras et al. 2022 draw it from a normal distribution too.
+    """
+    if config.draw == "uniform":
+        return torch.randint(len(schedule), (n,), generator=generator)
+    choose("draw", config.draw, ("uniform", "logit-normal"))
+    log_snr = schedule.log_snr
+    density = torch.exp(-((log_snr / 2) ** 2) / 2) * torch.gradient(log_snr)[0].abs()  # per step, not per unit of log
+    return torch.multinomial(density, n, replacement=True, generator=generator)
+
+
+def loss_weight(config: DiffusionConfig, schedule: Schedule, t: Tensor) -> Tensor:
+    r"""Return each record's weight in the loss, float32 (n,), with mean 1 over the T steps (equation min-snr).
+
+    ``min-snr`` lets a squared error of x0_hat count :math:`\min(\mathrm{SNR}_t, 5)`, whatever the target: that of v is
+    :math:`\mathrm{SNR}_t + 1` times as large, and that of eps :math:`\mathrm{SNR}_t` times.
+
+    Parameters
+    ----------
+    config : DiffusionConfig
+        ``weighting`` and ``target``.
+    schedule : Schedule
+    t : int64 tensor (n,)
+
+    Notes
+    -----
+    Source: Hang et al., Efficient diffusion training via min-SNR weighting strategy, 2023. The mean of 1 is this
+    project's: gradients keep their size, so that a learning rate and a mel weight mean the same with either weighting.
+    """
+    if choose("weighting", config.weighting, ("none", "min-snr")) == "none":
+        return torch.ones(len(t), device=t.device)
+    snr = schedule.log_snr.exp()
+    per_square = {"x0": torch.ones_like(snr), "v": snr + 1, "eps": snr}[choose("target", config.target, TARGETS)]
+    weight = snr.clamp(max=GAMMA) / per_square
+    return (weight / weight.mean()).to(torch.float32)[t.cpu()].to(t.device)
 
 
 def q_sample(schedule: Schedule, x0: Tensor, t: Tensor, eps: Tensor) -> Tensor:
@@ -114,7 +182,9 @@ def target_of(schedule: Schedule, target: str, x0: Tensor, t: Tensor, eps: Tenso
     r"""Return what the network is to predict: eps, x0, or :math:`v = \sqrt{\bar\alpha_t}\epsilon -
     \sqrt{1-\bar\alpha_t} x_0` (equation targets).
 
-    Source: v from Salimans & Ho, Progressive distillation, 2022.
+    Source: v from Salimans & Ho, Progressive distillation, 2022. −v is also what the preconditioned network of EDM
+    (Karras et al. 2022) predicts if the data's standard deviation is 1: x_t is its scaled input, and its
+    c_skip x + c_out F is :math:`\sqrt{\bar\alpha_t}\,x_t + \sqrt{1-\bar\alpha_t}\,F`, the formula of `predict_x0`.
     """
     choose("target", target, TARGETS)
     if target == "eps":

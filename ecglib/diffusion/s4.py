@@ -1,70 +1,33 @@
-r"""The structured state space layer: a linear recurrence, equal to a long convolution, computed fast.
+r"""The structured state space layer: two learnt kernels, one forwards and one backwards in time, applied at once.
 
-Each channel runs N/2 complex oscillators that decay:
+.. math:: y = K * u, \qquad K_l = C^{→} X_l \ (l ≥ 0), \quad K_{-l} = C^{←} X_{l-1} \ (l ≥ 1),
+          \quad K_0 \mathrel{+}= D
 
-.. math:: h_k = \bar A h_{k-1} + \bar B u_k, \quad y_k = 2\,\mathrm{Re}(C h_k) + D u_k
-          \quad\Longleftrightarrow\quad y = K * u, \quad K_l = 2\,\mathrm{Re}(C \bar A^l \bar B) + D\,\delta_l
-
-with :math:`\bar A = e^{\Delta A}` and :math:`\bar B = (\bar A - 1)/A` (zero-order hold, B = 1). As in SSSD-ECG, A, B
-and the step Δ are constants; C and D are learnt. A second set of C runs the recurrence backwards in time.
-
-Source: Gu, Goel & Ré, S4, 2022; Gu, Gupta, Goel & Ré, S4D, 2022 (diagonal A, "S4D-Lin").
+X is a constant table (`ecglib.diffusion.state_space`), and so is its Fourier transform: the spectrum of K, both
+directions and D in one, is a product of the weights with a constant. The convolution is a product of spectra of
+length 2L.
 """
 
-import math
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-BLOCK = 32  # the kernel's lags are laid out as rows of 32
+from ecglib.diffusion.state_space import basis, discretise, recurrence
+
+STEPS = 32  # different Δ, at most
+CACHE = 2**17  # numbers that are transformed at once on a CPU
+STEP_RANGE = 1e-3, 1e-1  # a channel remembers between 2/Δ = 20 and 2,000 positions
 
 
-def s4d_lin(state: int) -> Tensor:
-    r"""Return the diagonal of A, :math:`A_n = -\tfrac12 + i \pi n`: complex128 (state / 2,) (equation s4d-lin)."""
-    n = torch.arange(state // 2, dtype=torch.float64)
-    return torch.complex(torch.full_like(n, -0.5), math.pi * n)
-
-
-def discretise(a: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
-    """Return (A_bar, B_bar), each complex128 (H, N/2), by zero-order hold (equation discretise).
-
-    Parameters
-    ----------
-    a : complex128 (N/2,)
-        Diagonal of A, in 1/unit of time.
-    step : float (H,)
-        Δ of each channel.
-    """
-    a_bar = torch.exp(step.to(torch.float64)[:, None] * a)
-    return a_bar, (a_bar - 1) / a
-
-
-def recurrence(a_bar: Tensor, b_bar: Tensor, c: Tensor, u: Tensor) -> Tensor:
-    """Run the recurrence step by step: the slow, obvious form (equation ssm).
-
-    Parameters
-    ----------
-    a_bar, b_bar, c : complex (H, N/2)
-    u : float (B, H, L)
-
-    Returns
-    -------
-    float (B, H, L)
-        2 Re(C h_k), without D.
-    """
-    h = torch.zeros(u.shape[0], *a_bar.shape, dtype=a_bar.dtype)  # (B, H, N/2)
-    y = []
-    for k in range(u.shape[-1]):
-        h = a_bar * h + b_bar * u[..., k, None]
-        y.append(2 * (c * h).sum(-1).real)
-    return torch.stack(y, dim=-1)
-
-
-def kernel_slow(a_bar: Tensor, b_bar: Tensor, c: Tensor, length: int) -> Tensor:
-    """Return K_l = 2 Re(C A_bar^l B_bar) for l < length, power by power: float (H, length) (equation ssm-kernel)."""
-    powers = a_bar[..., None] ** torch.arange(length)  # (H, N/2, L)
-    return 2 * torch.einsum("hn,hnl->hl", c * b_bar, powers).real
+def steps_of(channels: int) -> tuple[float, ...]:
+    """Return the different Δ of a layer, evenly spaced in the logarithm: G numbers, where G ≤ 32 divides `channels`."""
+    different = max(g for g in range(1, STEPS + 1) if channels % g == 0)
+    low, high = torch.tensor(STEP_RANGE, dtype=torch.float64).log()
+    place = (torch.arange(different, dtype=torch.float64) + 0.5) / different
+    return tuple((low + (high - low) * place).exp().tolist())
 
 
 class S4Layer(nn.Module):
@@ -73,94 +36,142 @@ class S4Layer(nn.Module):
     Parameters
     ----------
     channels : int
-        H, independent recurrences.
+        H, independent systems. Neighbouring channels share a step Δ: there are at most 32 different ones.
     state : int
-        N; N/2 complex oscillators a channel.
-    step_range : (float, float)
-        Δ is drawn log-uniformly from it, so that channels remember between 2/Δ = 20 and 2,000 positions.
+        N, even: N/2 complex states a channel.
+    kernel : {"s4d", "nplr"}
 
     Notes
     -----
-    Source: the layer of SSSD-ECG. Differs: diagonal A (S4D) where SSSD-ECG has the NPLR form of HiPPO-LegS.
+    Source: the layer of SSSD-ECG, whose kernel is ``nplr``. Differs: Δ is spread evenly over its range, where
+    SSSD-ECG draws it at random; C itself is learnt, where S4's code learns C(1 − Ā^L).
     """
 
-    step: Tensor
-
-    def __init__(self, channels: int, state: int = 64, step_range: tuple[float, float] = (1e-3, 1e-1)) -> None:
+    def __init__(self, channels: int, state: int = 64, kernel: str = "s4d") -> None:
         super().__init__()
-        low, high = (math.log(value) for value in step_range)
-        self.register_buffer("step", torch.exp(torch.rand(channels) * (high - low) + low))  # (H,)
-        self.state = state
+        self.channels, self.state, self.kernel = channels, state, kernel
         self.c = nn.Parameter(torch.randn(2, channels, state // 2, 2) * 0.5**0.5)  # direction, H, N/2, (re, im)
         self.d = nn.Parameter(torch.randn(channels))
         self.mix = nn.Linear(channels, channels)
         self.norm = nn.LayerNorm(channels)
-        self._basis: tuple[tuple, tuple[Tensor, ...]] | None = None
-        self._spectrum: tuple[tuple, Tensor] | None = None
+        self._kept: tuple[tuple, Tensor] | None = None  # a spectrum, and of which weights it is
 
-    def forward(self, u: Tensor) -> Tensor:
-        """Map u, float (B, L, H), to float (B, L, H)."""
-        y = self.convolve(u.transpose(1, 2)).transpose(1, 2).contiguous()  # FFTs run along time, products along H
-        return self.norm(u + self.mix(F.gelu(y)))
+    def forward(self, u: Tensor, spectrum: Tensor | None = None) -> Tensor:
+        """Map u, float (B, L, H), to float (B, L, H); `spectrum` is from `spectra`, where it is at hand."""
+        spectrum = self.spectrum(u.shape[1]) if spectrum is None else spectrum
+        return self.norm(u + self.mix(F.gelu(_Convolution.apply(u, spectrum))))
 
     def convolve(self, u: Tensor) -> Tensor:
-        """Return K * u + D u for u, float (B, H, L): the fast form, one product of spectra of length 2L."""
-        length = u.shape[-1]
-        with torch.autocast(u.device.type, enabled=False):
-            spectrum = self._spectrum_of(length)  # (H, L + 1)
-            y = torch.fft.irfft(torch.fft.rfft(u.float(), n=2 * length) * spectrum, n=2 * length)
-        return y[..., :length]
+        """Return K * u, float (B, H, L), for u, float (B, H, L): the fast form."""
+        return _Convolution.apply(u.transpose(1, 2), self.spectrum(u.shape[-1])).transpose(1, 2)
 
     def recur(self, u: Tensor) -> Tensor:
         """Return the same as `convolve` by running both recurrences in float64: the slow, obvious form."""
         u = u.to(torch.float64)
-        a_bar, b_bar = discretise(s4d_lin(self.state), self.step)
-        forward, backward = torch.view_as_complex(self.c.detach().to(torch.float64))
+        steps = torch.tensor(steps_of(self.channels), dtype=torch.float64)
+        a_bar, b_bar = (part.repeat_interleave(self.channels // len(steps), dim=0)
+                        for part in discretise(self.kernel, self.state, steps))  # fmt: skip
+        forward, backward = torch.view_as_complex(self.c.to(torch.float64))
         past = recurrence(a_bar, b_bar, forward, u)
         future = recurrence(a_bar, b_bar, backward, u.flip(-1)).flip(-1)
         future = F.pad(future[..., 1:], (0, 1))  # strictly the future: the present belongs to the forward direction
-        return past + future + self.d.detach().to(torch.float64)[:, None] * u
+        return past + future + self.d.to(torch.float64)[:, None] * u
 
     def kernels(self, length: int) -> Tensor:
-        """Return both kernels without D, float (2, H, length), by the two-level product.
+        """Return both kernels without D, float (2, H, length): C times the table, one product for each Δ."""
+        table = basis(self.kernel, self.state, steps_of(self.channels), length).to(self.c)
+        groups = self.c.view(2, len(table), -1, self.state).transpose(0, 1).flatten(1, 2)  # (G, 2 H/G, N)
+        return (groups @ table).unflatten(1, (2, -1)).transpose(0, 1).flatten(1, 2)
 
-        With l = 32 i + j, :math:`\\bar A^l = \\bar A^{32i} \\bar A^{j}`: a (rows × N) by (N × 32) real product a
-        channel takes the place of N·L complex exponentials (equation ssm-two-level).
+    def spectrum(self, length: int) -> Tensor:
+        """Return the spectrum of K, complex (H, length + 1).
+
+        Without gradients it is kept until the weights or their place change.
         """
-        row_re, row_im, column = self._basis_of(length)
-        c_re, c_im = self.c.unbind(-1)  # (2, H, N/2)
-        c_re, c_im = c_re[:, :, None], c_im[:, :, None]
-        rows = torch.cat([c_re * row_re - c_im * row_im, -(c_re * row_im + c_im * row_re)], dim=-1)  # (2, H, I, N)
-        return 2 * (rows @ column).flatten(-2)[..., :length]  # (2, H, I, 32) → (2, H, L)
-
-    def _basis_of(self, length: int) -> tuple[Tensor, ...]:
-        key = (length, *_identity(self.step))
-        if self._basis is None or self._basis[0] != key:
-            with torch.no_grad():
-                step = self.step.to("cpu", torch.float64)
-                a = s4d_lin(self.state)
-                b_bar = discretise(a, step)[1]
-                rate = step[:, None, None] * a  # (H, 1, N/2)
-                row = b_bar[:, None] * torch.exp(rate * BLOCK * torch.arange(-(-length // BLOCK))[:, None])
-                column = torch.exp(rate * torch.arange(BLOCK)[:, None]).transpose(1, 2)  # (H, N/2, 32)
-                parts = row.real, row.imag, torch.cat([column.real, column.imag], dim=1)
-                self._basis = key, tuple(part.to(self.step).contiguous() for part in parts)
-        return self._basis[1]
-
-    def _spectrum_of(self, length: int) -> Tensor:
         if torch.is_grad_enabled():
-            self._spectrum = None
-            return self._compute_spectrum(length)
-        key = (length, *_identity(self.c), *_identity(self.d))
-        if self._spectrum is None or self._spectrum[0] != key:
-            self._spectrum = key, self._compute_spectrum(length)
-        return self._spectrum[1]
+            self._kept = None
+            return spectra([self], length)[0]
+        key, kept = (length, *_identity(self.c), *_identity(self.d)), self._kept
+        if kept is None or kept[0] != key:
+            kept = self._kept = key, spectra([self], length)[0]
+        return kept[1]
 
-    def _compute_spectrum(self, length: int) -> Tensor:
-        forward, backward = self.kernels(length)
-        lag_0 = forward[:, :1] + self.d[:, None]
-        circular = torch.cat([lag_0, forward[:, 1:], backward.flip(-1)], dim=-1)  # lag −l is at index 2L − l
-        return torch.fft.rfft(circular)
+
+def spectra(layers: Sequence[S4Layer], length: int) -> Tensor:
+    """Return the spectra of several equal layers, complex (layers, H, length + 1): C and D times a table.
+
+    One product for all: the table is larger than the weights of a layer, and is read once.
+    """
+    like = layers[0]
+    steps = steps_of(like.channels)
+    table = _table(like.kernel, like.state, steps, length, like.c.device, like.c.dtype)  # (G, 2 N + 1, 2 (L + 1))
+    weights = torch.stack([torch.cat([*layer.c.flatten(2), layer.d[:, None]], dim=1) for layer in layers])
+    groups = weights.unflatten(1, (len(steps), -1)).transpose(0, 1)  # (G, layers, H/G, 2 N + 1)
+    product = (groups.flatten(1, 2) @ table).view(*groups.shape[:3], length + 1, 2)
+    return torch.view_as_complex(product.transpose(0, 1).flatten(1, 2))
+
+
+@lru_cache(maxsize=8)
+def _table(kernel: str, state: int, steps: tuple[float, ...], length: int, device: torch.device,
+           dtype: torch.dtype) -> Tensor:  # fmt: skip
+    """Return the Fourier transforms of what C→, C← and D multiply, each a circular kernel of length 2L."""
+    x = basis(kernel, state, steps, length)  # (G, N, L)
+    zeros, impulse = torch.zeros_like(x), F.one_hot(torch.zeros(1, dtype=torch.int64), 2 * length).expand(len(x), 1, -1)
+    rows = torch.cat([torch.cat([x, zeros], -1), torch.cat([zeros, x.flip(-1)], -1), impulse], dim=1)  # lag −l at 2L−l
+    return torch.view_as_real(torch.fft.rfft(rows)).flatten(-2).to(device, dtype)
+
+
+class _Convolution(torch.autograd.Function):
+    """K * u, and its gradient: the gradient of a convolution is a correlation, a product with the conjugate spectrum.
+
+    Torch's own gradient of `rfft` is a complex transform of twice the size.
+    """
+
+    @staticmethod
+    def forward(ctx, u, spectrum):
+        """u, float (B, L, H), and the spectrum of K, complex (H, L + 1), to float (B, L, H)."""
+        y, u_hats = torch.empty_like(u), []
+        for part, u_hat in zip(_parts(y), _rfft(u), strict=True):
+            part.copy_(_irfft(u_hat * spectrum))
+            if any(ctx.needs_input_grad):
+                u_hats.append(u_hat)
+        ctx.save_for_backward(spectrum, *u_hats)
+        return y
+
+    @staticmethod
+    def backward(ctx, gradient):
+        """Gradients of u and of the spectrum, whose entries stand for two frequencies, but the first and the last."""
+        spectrum, *u_hats = ctx.saved_tensors
+        of_u, of_spectrum, conjugate = torch.empty_like(gradient), torch.zeros_like(spectrum), spectrum.conj_physical()
+        for part, g_hat, u_hat in zip(_parts(of_u), _rfft(gradient), u_hats, strict=True):
+            part.copy_(_irfft(g_hat * conjugate))
+            for g, u in zip(g_hat, u_hat, strict=True):
+                of_spectrum += g * u.conj()
+        of_spectrum /= gradient.shape[1]
+        of_spectrum[:, [0, -1]] /= 2
+        return of_u, of_spectrum
+
+
+def _parts(x: Tensor) -> tuple[Tensor, ...]:
+    """Split (B, L, H) into as many records at a time as a processor's cache holds."""
+    return x.split(max(1, CACHE // x[0].numel()) if x.device.type == "cpu" else len(x))
+
+
+def _rfft(x: Tensor) -> Iterator[Tensor]:
+    """Yield, part by part, the spectrum of x, float (B, L, H), followed by as many zeros: complex (b, H, L + 1)."""
+    parts, (length, channels) = _parts(x), x.shape[1:]
+    padded = torch.zeros(len(parts[0]), channels, 2 * length, device=x.device,
+                         dtype=torch.promote_types(x.dtype, torch.float32))  # fmt: skip
+    for part in parts:
+        now = padded[: len(part)]
+        now[..., :length] = part.transpose(1, 2)
+        yield torch.fft.rfft(now)
+
+
+def _irfft(x_hat: Tensor) -> Tensor:
+    """Complex (b, H, L + 1) → float (b, L, H): undo `_rfft`."""
+    length = x_hat.shape[-1] - 1
+    return torch.fft.irfft(x_hat, n=2 * length)[..., :length].transpose(1, 2)
 
 
 def _identity(tensor: Tensor) -> tuple:

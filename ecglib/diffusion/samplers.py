@@ -1,36 +1,61 @@
 r"""Samplers: from noise to signals, as pure functions of any ``denoise(x_t, t) -> x0_hat``.
 
-They know no network and no ECG: a Gaussian whose best denoiser is known exactly tests them.
+They know no network and no ECG: a Gaussian whose best denoiser is known exactly tests them. All take the same step
+
+.. math:: x_s = \sqrt{\bar\alpha_s}\,D + \sqrt{1 - \bar\alpha_s - \sigma^2}\,
+          \frac{x_t - \sqrt{\bar\alpha_t}\,D}{\sqrt{1 - \bar\alpha_t}} + \sigma z
+
+from step t to s < t, and differ in the fresh noise σ, in the estimate D, and in which steps they take.
 """
 
 from collections.abc import Callable
+from functools import partial
+from numbers import Integral
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ecglib.diffusion.process import Schedule, posterior_mean, predict_eps
-from ecglib.errors import InputError
+from ecglib.diffusion.process import Schedule, predict_eps
+from ecglib.errors import InputError, choose
 
 Denoise = Callable[[Tensor, int], Tensor]
 Noise = Callable[[], Tensor]
 OnStep = Callable[[int, Tensor, Tensor], None]
 
 
-def spaced_steps(timesteps: int, steps: int) -> list[int]:
-    """Return `steps` of the T time steps, evenly spaced from T−1 down to 0.
+def spaced_steps(schedule: Schedule, steps: int, spacing: str = "even") -> list[int]:
+    """Return `steps` different time steps from T−1 down to 0 (equation spaced-steps).
+
+    Parameters
+    ----------
+    schedule : Schedule
+    steps : int
+        1 to T; a single one is T−1.
+    spacing : {"even", "log-snr"}
+        Evenly in t, or evenly in the log signal-to-noise ratio; where its steps are too coarse for that, those left
+        share what is left.
 
     Raises
     ------
     InputError
-        If `steps` is not between 1 and T.
+        If `steps` is no whole number from 1 to T, or `spacing` another word.
     """
-    if not 1 <= steps <= timesteps:
-        raise InputError(f"steps={steps}; expected 1 to {timesteps}, the steps of the schedule")
-    return np.linspace(timesteps - 1, 0, steps).round().astype(int).tolist() if steps > 1 else [timesteps - 1]
+    choose("spacing", spacing, ("even", "log-snr"))
+    if not isinstance(steps, Integral) or not 1 <= steps <= len(schedule):
+        raise InputError(f"steps={steps!r}; expected a whole number from 1 to {len(schedule)}, the schedule's steps")
+    if spacing == "even" and steps > 1:
+        return np.linspace(len(schedule) - 1, 0, steps).round().astype(int).tolist()
+    log_snr = schedule.log_snr.numpy()
+    times = [len(schedule) - 1]
+    for left in range(steps - 1, 0, -1):
+        here = log_snr[times[-1]]
+        nearest = np.abs(log_snr - here - (log_snr[0] - here) / left).argmin()
+        times.append(int(np.clip(nearest, left - 1, times[-1] - 1)))
+    return times
 
 
-def ddim(denoise: Denoise, x: Tensor, schedule: Schedule, *, steps: int, eta: float = 0.0,
+def ddim(denoise: Denoise, x: Tensor, schedule: Schedule, *, steps: int, spacing: str = "even", eta: float = 0.0,
          noise: Noise | None = None, on_step: OnStep | None = None) -> Tensor:  # fmt: skip
     r"""Denoise in `steps` evaluations, adding `eta` times the ancestral sampler's noise (equation ddim).
 
@@ -43,6 +68,8 @@ def ddim(denoise: Denoise, x: Tensor, schedule: Schedule, *, steps: int, eta: fl
     denoise : callable (x_t, t) -> x0_hat
     x : float tensor (B, ...)
         Pure noise.
+    steps, spacing
+        As in `spaced_steps`.
     eta : float
         0 deterministic, 1 as noisy as the ancestral sampler.
     noise : callable () -> float tensor (B, ...)
@@ -58,79 +85,65 @@ def ddim(denoise: Denoise, x: Tensor, schedule: Schedule, *, steps: int, eta: fl
     -----
     Source: Song, Meng & Ermon, Denoising diffusion implicit models, 2021.
     """
-    times = spaced_steps(len(schedule), steps)
-    alpha_bar = schedule.alpha_bar
-    for t, after in zip(times, [*times[1:], -1], strict=True):
-        x0_hat = denoise(x, t)
-        if on_step:
-            on_step(t, x, x0_hat)
-        if after < 0:
-            return x0_hat
-        eps_hat = predict_eps(schedule, x, torch.full((len(x),), t), x0_hat)
-        now, then = float(alpha_bar[t]), float(alpha_bar[after])
-        variance = eta**2 * (1 - then) / (1 - now) * (1 - now / then)
-        x = then**0.5 * x0_hat + (1 - then - variance) ** 0.5 * eps_hat
-        if variance:
-            x = x + variance**0.5 * _drawn(noise)
-    raise AssertionError("unreachable: the last step returns")
+    return _walk(denoise, x, schedule, spaced_steps(schedule, steps, spacing), 1, eta, noise, on_step)
 
 
 def ddpm(denoise: Denoise, x: Tensor, schedule: Schedule, *, noise: Noise, steps: int | None = None,
-         on_step: OnStep | None = None) -> Tensor:  # fmt: skip
-    """Ancestral sampling with the posterior variance over every step; with fewer `steps`, over evenly spaced ones.
+         spacing: str = "even", on_step: OnStep | None = None) -> Tensor:  # fmt: skip
+    r"""Ancestral sampling: :math:`\mu + \sigma z`, the posterior mean plus noise of its variance (equation ancestral).
 
-    Source: Ho, Jain & Abbeel 2020, as SSSD-ECG uses it. Arguments as in `ddim` (equation ancestral).
+    Over every step, or over `steps` of them; it is `ddim` with eta = 1. Arguments as there.
+
+    Source: Ho, Jain & Abbeel 2020, as SSSD-ECG uses it.
     """
-    if steps is not None and steps < len(schedule):
-        return ddim(denoise, x, schedule, steps=steps, eta=1.0, noise=noise, on_step=on_step)
-    alpha_bar, betas = schedule.alpha_bar, schedule.betas
-    for t in range(len(schedule) - 1, -1, -1):
-        x0_hat = denoise(x, t)
-        if on_step:
-            on_step(t, x, x0_hat)
-        x = posterior_mean(schedule, x, torch.full((len(x),), t), x0_hat)
-        if t:
-            variance = float(betas[t] * (1 - alpha_bar[t - 1]) / (1 - alpha_bar[t]))
-            x = x + variance**0.5 * _drawn(noise)
-    return x
+    times = spaced_steps(schedule, len(schedule) if steps is None else steps, spacing)
+    return _walk(denoise, x, schedule, times, 1, 1.0, noise, on_step)
 
 
-def dpmpp_2m(denoise: Denoise, x: Tensor, schedule: Schedule, *, steps: int, noise: Noise | None = None,
-             on_step: OnStep | None = None) -> Tensor:  # fmt: skip
-    r"""DPM-Solver++(2M), second order in the log signal-to-noise ratio (equation dpmpp).
+def dpmpp_2m(denoise: Denoise, x: Tensor, schedule: Schedule, *, steps: int, spacing: str = "even", eta: float = 0.0,
+             noise: Noise | None = None, on_step: OnStep | None = None) -> Tensor:  # fmt: skip
+    r"""DPM-Solver++(2M), second order in the log signal-to-noise ratio λ (equation dpmpp).
 
-    .. math:: \lambda = \log(\sqrt{\bar\alpha}/\sqrt{1-\bar\alpha}), \quad h = \lambda_s-\lambda_t, \\
-              x_s = \frac{\sigma_s}{\sigma_t} x_t + \sqrt{\bar\alpha_s}\,(1 - e^{-h})\, D
+    .. math:: D = \hat x_0(t) + \frac{h}{2 h'} \big(\hat x_0(t) - \hat x_0(t')\big), \quad
+              h = \lambda_s - \lambda_t,\ h' = \lambda_t - \lambda_{t'}
 
-    with D extrapolated from the last two estimates. Deterministic: `noise` is not used. Arguments as in `ddim`.
+    in place of DDIM's :math:`\hat x_0`, with t' the step before t. Arguments as in `ddim`; eta = 1 is the stochastic
+    solver, SDE-DPM-Solver++(2M), called ``dpmpp-sde`` in `SAMPLERS`.
 
-    Source: Lu et al., DPM-Solver++, 2022.
+    Source: Lu et al., DPM-Solver++, 2022, which writes the same step as
+    :math:`x_s = \frac{\sigma_s}{\sigma_t} x_t + \sqrt{\bar\alpha_s}\,(1 - e^{-h/2})\,D` with :math:`\sigma^2 =
+    1-\bar\alpha` (their λ is half of ours).
     """
-    times = spaced_steps(len(schedule), steps)
-    alpha_bar = schedule.alpha_bar
-    lam = 0.5 * (alpha_bar.log() - (1 - alpha_bar).log())
-    before: Tensor | None = None
-    h_before = 0.0
-    for t, after in zip(times, [*times[1:], -1], strict=True):
-        x0_hat = denoise(x, t)
-        if on_step:
-            on_step(t, x, x0_hat)
-        if after < 0:
-            return x0_hat
-        h = float(lam[after] - lam[t])
-        direction = x0_hat
-        if before is not None and after != 0:  # the last interval is long in λ: extrapolating there overshoots
-            direction = x0_hat + (x0_hat - before) * (h / h_before) / 2
-        now, then = float(alpha_bar[t]), float(alpha_bar[after])
-        x = ((1 - then) / (1 - now)) ** 0.5 * x - then**0.5 * np.expm1(-h) * direction
-        before, h_before = x0_hat, h
-    raise AssertionError("unreachable: the last step returns")
+    return _walk(denoise, x, schedule, spaced_steps(schedule, steps, spacing), 2, eta, noise, on_step)
 
 
-SAMPLERS: dict[str, Callable[..., Tensor]] = {"ddpm": ddpm, "ddim": ddim, "dpmpp": dpmpp_2m}
-
-
-def _drawn(noise: Noise | None) -> Tensor:
-    if noise is None:
+def _walk(denoise: Denoise, x: Tensor, schedule: Schedule, times: list[int], order: int, eta: float,
+          noise: Noise | None, on_step: OnStep | None) -> Tensor:  # fmt: skip
+    """Take the module's step from each of `times` to the next; the last estimate is the result."""
+    if not 0 <= eta <= 1:
+        raise InputError(f"eta={eta}; expected 0 (deterministic) to 1 (as noisy as the ancestral sampler)")
+    if eta and noise is None:
         raise InputError("noise is None; a sampler with eta > 0 needs a callable that draws it")
-    return noise()
+    alpha_bar, log_snr = schedule.alpha_bar.tolist(), schedule.log_snr.tolist()
+    before: tuple[Tensor, float] | None = None
+    for t, s in zip(times, [*times[1:], None], strict=True):
+        x0_hat = estimate = denoise(x, t)
+        if on_step:
+            on_step(t, x, x0_hat)
+        if s is None:
+            break
+        h = log_snr[s] - log_snr[t]
+        if order == 2 and before is not None and s > 0:  # the last stretch may be long in λ: it would overshoot
+            estimate = x0_hat + h / (2 * before[1]) * (x0_hat - before[0])
+        before = x0_hat, h
+        eps_hat = predict_eps(schedule, x, torch.full((len(x),), t), estimate)
+        variance = eta**2 * (1 - alpha_bar[s]) / (1 - alpha_bar[t]) * (1 - alpha_bar[t] / alpha_bar[s])
+        x = alpha_bar[s] ** 0.5 * estimate + (1 - alpha_bar[s] - variance) ** 0.5 * eps_hat
+        if variance and noise is not None:
+            x = x + variance**0.5 * noise()
+    return x0_hat
+
+
+SAMPLERS: dict[str, Callable[..., Tensor]] = {
+    "ddpm": ddpm, "ddim": ddim, "dpmpp": dpmpp_2m, "dpmpp-sde": partial(dpmpp_2m, eta=1.0)
+}  # fmt: skip

@@ -1,6 +1,7 @@
 """Sampling: a trained generator, asked for patients, answers with a synthetic cohort."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from ecglib.diffusion.model import (
     WEIGHTS,
     Denoiser,
     SignalInfo,
+    check_weights,
     checked_device,
     load_description,
     load_tensors,
@@ -25,14 +27,19 @@ from ecglib.diffusion.network import SSSD
 from ecglib.diffusion.process import Schedule
 from ecglib.diffusion.samplers import SAMPLERS, OnStep, spaced_steps
 from ecglib.diffusion.seeds import RecordNoise
+from ecglib.diffusion.workers import ALONE, Workers
 from ecglib.errors import InputError, choose
 from ecglib.runs import read_manifest
 from ecglib.signals import LEADS_12, Cohort, to_twelve_leads
 from ecglib.signals.table import COLUMNS, check_table
 
+NO_MEMORY = "can't allocate memory", "not enough memory", "bad_alloc"  # how torch says it of the machine's own memory
+
 
 class Generator:
     """A trained generator of ECGs.
+
+    On a GPU it samples with the precision it was trained with (``training.precision``), elsewhere in float32.
 
     Parameters
     ----------
@@ -59,15 +66,17 @@ class Generator:
             If the run is absent, not finished, damaged, or its weights do not fit its configuration.
         """
         run = Path(run)
-        read_manifest(run, "run", make="make book")
-        config, signals = load_description(run)
-        network = network_of(config, len(signals.leads))
+        manifest = read_manifest(run, "run", make="make book")
+        config, signals, _ = load_description(run)
+        network = network_of(config, len(signals.leads), signals.n_times)
         load_weights(network, load_tensors(run / WEIGHTS), run / WEIGHTS)
+        check_weights(run, manifest)
         return Generator(config, signals, network, device)
 
     def sample(self, table: pd.DataFrame, *, sampler: str | None = None, steps: int | None = None,
-               guidance: float | None = None, seed: int = 0, copies: int = 1, batch: int | None = None,
-               progress: bool = False, on_step: OnStep | None = None) -> Cohort:  # fmt: skip
+               spacing: str | None = None, guidance: float | None = None, seed: int = 0, copies: int = 1,
+               batch: int | None = None, progress: bool = False, on_step: OnStep | None = None,
+               workers: Workers = ALONE) -> Cohort:  # fmt: skip
         """Make synthetic ECGs for the patients a table describes.
 
         Parameters
@@ -76,9 +85,11 @@ class Generator:
             One row a patient to imitate, as in `Cohort.table`; ``ecg_id`` and ``scp_codes`` are needed, the rest may
             be absent or NaN, which means "unknown".
         sampler : {"ddpm", "ddim", "dpmpp"}, optional
-            Default: the configuration's, like `steps`, `guidance` and `batch`.
+            Default: the configuration's, like `steps`, `spacing`, `guidance` and `batch`.
         steps : int, optional
             Evaluations of the network, 1 to T.
+        spacing : {"even", "log-snr"}, optional
+            How they are spaced over t.
         guidance : float, optional
             1 is none; above 1 exaggerates what was asked for.
         seed : int
@@ -86,6 +97,8 @@ class Generator:
             Synthetic records per row.
         batch : int, optional
             Records at once; changes speed and memory, not the samples (beyond 1e-5 mV).
+        workers : Workers
+            The processes that sample together: each takes its share of the records, and all get the whole cohort.
 
         Returns
         -------
@@ -96,7 +109,7 @@ class Generator:
         Raises
         ------
         InputError
-            If an argument is unknown or out of range, or a sample is not finite.
+            If an argument is unknown or out of range, memory does not suffice, or a sample is not finite.
         """
         if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
             raise InputError(f"seed={seed!r}; expected a whole number from 0 to {2**32 - 1}")
@@ -104,23 +117,32 @@ class Generator:
         batch = self.config.sampling.batch if batch is None else batch
         if not 1 <= batch <= 65_536:
             raise InputError(f"batch={batch}; expected 1 to 65536")
-        sampler = choose("sampler", self.config.sampling.sampler if sampler is None else sampler, SAMPLERS)
-        parts = []
-        starts = range(0, len(asked), batch)
-        for start in tqdm(starts, desc="sampling", unit="batch", disable=not progress):
-            rows = asked.iloc[start : start + batch]
-            draw = self.sample_signals(rows, sampler=sampler, steps=steps, guidance=guidance, seed=seed,
-                                       on_step=on_step)  # fmt: skip
+        settings = self.config.sampling
+        how: dict[str, Any] = {
+            "sampler": choose("sampler", settings.sampler if sampler is None else sampler, SAMPLERS),
+            "steps": settings.steps if steps is None else steps,
+            "spacing": settings.spacing if spacing is None else spacing,
+            "guidance": settings.guidance if guidance is None else guidance,
+            "seed": seed,
+        }
+        mine = asked.iloc[workers.share(len(asked))]
+        parts = [np.zeros((0, len(LEADS_12), self.signals.n_times), dtype=np.float32)]
+        for start in tqdm(range(0, len(mine), batch), desc="sampling", unit="batch", disable=not progress):
+            rows = mine.iloc[start : start + batch]
+            try:
+                draw = self.sample_signals(rows, **how, on_step=on_step)
+            except (MemoryError, RuntimeError) as error:
+                if not _is_out_of_memory(error):
+                    raise
+                raise InputError(f"memory does not suffice for {len(rows)} records at once (batch={batch}); try "
+                                 f"batch={max(1, len(rows) // 4)}: it changes no sample") from error  # fmt: skip
             parts.append(to_twelve_leads(self.signals.to_millivolts(draw)).cpu().numpy())
-        x = np.concatenate(parts)
+        x = workers.join(np.concatenate(parts), len(asked))
         bad = np.flatnonzero(~np.isfinite(x).all(axis=(1, 2)))
         if len(bad):
             raise InputError(f"{len(bad)} of {len(x)} samples hold NaN or inf: the run is not trained well enough, or "
-                             f"guidance={guidance} is too strong")  # fmt: skip
-        settings = self.config.sampling
-        notes = {"preset": self.config.name, "config": self.config.id, "sampler": sampler, "seed": seed,
-                 "steps": settings.steps if steps is None else steps,
-                 "guidance": settings.guidance if guidance is None else guidance,
+                             f"guidance={how['guidance']} is too strong")  # fmt: skip
+        notes = {"preset": self.config.name, "config": self.config.id, **how,
                  "epsilon": "none: not differentially private"}  # fmt: skip
         return Cohort(x.astype(np.float32), self.signals.fs, LEADS_12, asked, source="synthetic", notes=notes)
 
@@ -139,23 +161,27 @@ class Generator:
             phase = torch.zeros(len(encoded)) if phase is None else phase
             ticks = clock(self.conditions.rate(encoded), phase, self.signals.n_times, self.signals.fs)
         unknown = self.conditions.unknown(len(encoded)).to(encoded)
-        return Denoiser(self.network, self.schedule, self.config.diffusion.target, encoded, unknown, guidance, ticks)
+        bf16 = self.device.type == "cuda" and self.config.training.precision == "bf16"
+        return Denoiser(self.network, self.schedule, self.config.diffusion.target, encoded, unknown, guidance, ticks,
+                        bf16)  # fmt: skip
 
     @torch.no_grad()
-    def sample_signals(self, asked: pd.DataFrame, *, sampler: str, steps: int | None, guidance: float | None,
-                       seed: int, on_step: OnStep | None = None) -> Tensor:  # fmt: skip
+    def sample_signals(self, asked: pd.DataFrame, *, sampler: str, steps: int, spacing: str, guidance: float, seed: int,
+                       on_step: OnStep | None = None) -> Tensor:  # fmt: skip
         """Sample one batch in the network's own unit: float32 (B, 8, L)."""
-        settings = self.config.sampling
-        guidance = settings.guidance if guidance is None else guidance
         if not 0 <= guidance <= 100:  # NaN fails too
             raise InputError(f"guidance={guidance}; expected 0 to 100, 1 for none")
-        steps = settings.steps if steps is None else steps
+        spaced_steps(self.schedule, steps, spacing)
         encoded = self.conditions.encode(asked).to(self.device)
         keys = [(seed, int(i), int(copy)) for i, copy in zip(asked["source_ecg_id"], asked["copy"], strict=True)]
         noise = RecordNoise(keys, (len(self.signals.leads), self.signals.n_times), self.device)
-        spaced_steps(len(self.schedule), steps)
         denoise = self.denoiser(encoded, guidance, noise.phase())
-        return SAMPLERS[sampler](denoise, noise(), self.schedule, steps=steps, noise=noise, on_step=on_step)
+        return SAMPLERS[sampler](denoise, noise(), self.schedule, steps=steps, spacing=spacing, noise=noise,
+                                 on_step=on_step)  # fmt: skip
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(words in str(error) for words in NO_MEMORY)
 
 
 def asked_table(table: pd.DataFrame, copies: int) -> pd.DataFrame:

@@ -1,19 +1,37 @@
 """Where randomness comes from: each draw has a key of its own, so that nothing depends on order, batch or interruption.
 
-Training draws from (seed, purpose, step); sampling from (seed, source_ecg_id, copy).
+Training draws from (seed, purpose, step); sampling from (seed, source_ecg_id, copy). So there is no state of a random
+generator to save: a run that goes on needs its seed and the number of the step.
 """
+
+from functools import lru_cache
 
 import numpy as np
 import torch
 from torch import Tensor
 
 
-def batch_rows(n_records: int, batch: int, seed: int, step: int) -> np.ndarray:
-    """Return the records of a step: each epoch is a new shuffle, drawn from (seed, epoch); int64 (batch,)."""
+def batch_rows(n_records: int, batch: int, seed: int, step: int, chance: np.ndarray | None = None) -> np.ndarray:
+    """Return the records of a training step: int64 (batch,).
+
+    Parameters
+    ----------
+    n_records, batch : int
+    seed, step : int
+        All that the choice depends on.
+    chance : float64 (n_records,), optional
+        Draw with replacement, each record with its own probability. Without it each epoch is a new shuffle, in which
+        every record comes once.
+    """
+    if chance is not None:
+        return np.random.default_rng([seed, 0, step]).choice(n_records, batch, p=chance)
     places = np.arange(step * batch, (step + 1) * batch)
-    epochs = {epoch: np.random.default_rng([seed, epoch]).permutation(n_records)
-              for epoch in np.unique(places // n_records)}  # fmt: skip
-    return np.array([epochs[place // n_records][place % n_records] for place in places])
+    return np.array([_shuffle(n_records, seed, int(place) // n_records)[place % n_records] for place in places])
+
+
+@lru_cache(maxsize=4)
+def _shuffle(n_records: int, seed: int, epoch: int) -> np.ndarray:
+    return np.random.default_rng([seed, epoch]).permutation(n_records)
 
 
 def seeded(seed: int, purpose: str, k: int) -> torch.Generator:

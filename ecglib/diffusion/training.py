@@ -1,54 +1,70 @@
 r"""Training: one loop, resumable to the bit, with an averaged model chosen by validation.
 
-.. math:: \mathcal L = \operatorname{mean} \| f(x_t, t, c) - y \|^2 + \lambda\, w_t\, \mathrm{MelL1}(\hat x_0, x_0)
+.. math:: \mathcal L = \operatorname{mean} w_t \| f(x_t, t, c) - y \|^2 + \lambda\, \mathrm{MelL1}(\tilde x, x_0)
 
 Everything random in step k is drawn from (seed, k), so that a resumed run needs no saved random state and gives the
-same weights as one that was never interrupted.
+same weights as one that was never interrupted. What it leaves on disk is in `ecglib.diffusion.checkpoint`.
 """
 
-import csv
-import io
 import math
+import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from ecglib.config import Config
-from ecglib.diffusion.clock import beat_phase, clock
-from ecglib.diffusion.conditions import Conditions
-from ecglib.diffusion.mel import MelLoss
+from ecglib.diffusion.batches import Batch, Batches, check_cohort, describe_signals
+from ecglib.diffusion.checkpoint import (
+    CHECKPOINT,
+    LOG,
+    StopSignals,
+    load_checkpoint,
+    open_log,
+    remove_leftovers,
+    save_checkpoint,
+    write_log,
+    writing,
+)
+from ecglib.diffusion.mel import MelLoss, mel_estimate
 from ecglib.diffusion.model import (
     WEIGHTS,
+    Origin,
     SignalInfo,
+    check_same_run,
     checked_device,
-    load_description,
+    evaluate,
     load_tensors,
     load_weights,
     network_of,
+    origin_of,
     save_description,
     save_tensors,
 )
 from ecglib.diffusion.network import SSSD
-from ecglib.diffusion.process import Schedule, predict_x0, q_sample, target_of
-from ecglib.diffusion.seeds import batch_rows, seeded
+from ecglib.diffusion.optimiser import Optimiser
+from ecglib.diffusion.process import Schedule, predict_x0
+from ecglib.diffusion.workers import ALONE, Workers, divided
 from ecglib.errors import InputError
-from ecglib.runs import MANIFEST, locked, read_manifest, sha256_of, write_manifest, write_text
-from ecglib.signals import LEADS_8, LEADS_12, Cohort, to_eight_leads
+from ecglib.runs import MANIFEST, atomic_file, locked, sha256_of, write_manifest
+from ecglib.signals import Cohort
 
-CHECKPOINT, LOG = "checkpoint.safetensors", "log.csv"
 N_VALIDATION = 128  # records in the validation loss, at most
-LOG_COLUMNS = ("step", "train", "mse", "mel", "validation")
+N_SPECTRA = 2000  # records that the Wiener filter is fitted to, at most
+N_SHEET = 4  # records on a sample sheet, at most
 
 
 def train(config: Config, cohort: Cohort, run: Path | str, *, device: str = "cpu", progress: bool = True,
-          stop_after: int | None = None) -> Path:  # fmt: skip
+          stop_after: int | None = None, start_from: Path | str | None = None,
+          workers: Workers = ALONE) -> Path:  # fmt: skip
     """Train a generator on folds 1–8 of a cohort and keep the averaged weights that validate best on fold 9.
 
     A run that was interrupted goes on where its last checkpoint was written, with the same result as if it had not
-    been; a finished run returns at once.
+    been; a finished run returns at once. Ctrl-C finishes the step at hand and saves it.
 
     Parameters
     ----------
@@ -63,6 +79,12 @@ def train(config: Config, cohort: Cohort, run: Path | str, *, device: str = "cpu
         Show a bar with the time left.
     stop_after : int or None
         Stop (resumably) once this many steps are done: for tests and for training in pieces.
+    start_from : path or None
+        A finished run whose kept weights are the initial ones: the same network, conditions and target. Its mean and
+        scale of the signals are kept too, so that its numbers mean what they meant.
+    workers : Workers
+        The processes that train together. Each takes its share of every batch, and the first one writes; `run` is a
+        folder that all can read.
 
     Returns
     -------
@@ -72,191 +94,180 @@ def train(config: Config, cohort: Cohort, run: Path | str, *, device: str = "cpu
     Raises
     ------
     InputError
-        If the folder holds another configuration or cohort, is in use, its checkpoint is damaged, the device is
-        absent, the cohort does not fit, or the loss becomes NaN (the last good checkpoint is kept).
+        If the folder holds another configuration or cohort, is in use or cannot be written, its checkpoint is damaged,
+        the device is absent, the cohort or `start_from` does not fit, or the loss or its gradient becomes NaN (the last
+        good checkpoint is kept).
+    KeyboardInterrupt
+        After Ctrl-C or SIGTERM, with the step at hand saved.
     """
     run = Path(run)
-    _check_cohort(config, cohort)
-    with locked(run):
-        parts = cohort.split()
-        signals = describe_signals(config, parts[0])
-        if (run / "config.json").exists():
-            _check_same_run(run, config, signals)
-            if (run / MANIFEST).exists():
-                return run
-        save_description(run, config, signals)
-        loop = _Loop(config, signals, parts[0], parts[1], run, device)
-        loop.run(progress, stop_after)
-        if loop.step == config.training.steps:
-            write_manifest(run, "run", config=config.id, cohort=cohort.source, n_train=len(parts[0]),
-                           n_validation=len(parts[1]), best=loop.best, seed=config.seed,
-                           threads=torch.get_num_threads(),
-                           sha256={name: sha256_of(run / name) for name in (WEIGHTS, "config.json", LOG)})  # fmt: skip
+    check_cohort(config, cohort)
+    divided(config.training.batch, workers)
+    parts = cohort.split()
+    origin = None if start_from is None else origin_of(Path(start_from), config, cohort.fs, cohort.x.shape[2])
+    signals = describe_signals(config, parts[0]) if origin is None else origin.signals
+    with ExitStack() as stack:
+        if workers.first:
+            with writing(run):
+                stack.enter_context(locked(run))
+                _prepare(run, config, signals, origin)
+        workers.wait()
+        if (run / MANIFEST).exists():
+            return run
+        loop = _Loop(config, signals, parts[0], parts[1], run, device, workers)
+        if (run / CHECKPOINT).exists():
+            loop.restore()
+        elif origin is not None:
+            loop.start_from(origin)
+        loop.run(progress and workers.first, stop_after)
+        if workers.first and loop.step == config.training.steps:
+            with writing(run):
+                digests = {name: sha256_of(run / name) for name in (WEIGHTS, "config.json", LOG)}
+                write_manifest(run, "run", config=config.id, cohort=cohort.source, n_train=len(parts[0]),
+                               n_validation=len(parts[1]), best=loop.best, seed=config.seed,
+                               start_from=origin.note if origin else None, device=str(loop.device),
+                               threads=torch.get_num_threads(), processes=workers.count, sha256=digests)  # fmt: skip
+        workers.wait()
     return run
-
-
-def describe_signals(config: Config, cohort: Cohort) -> SignalInfo:
-    """Measure each of the eight leads' mean and standard deviation, in mV, on (at most 2,000 of) the training records.
-
-    With ``training.standardise`` off, as in SSSD-ECG, mean is 0 and scale 1: the model works in mV.
-    """
-    n_times = cohort.x.shape[2]
-    if not config.training.standardise:
-        return SignalInfo(LEADS_8, cohort.fs, n_times, (0.0,) * 8, (1.0,) * 8)
-    rows = np.linspace(0, len(cohort) - 1, min(len(cohort), 2000)).astype(np.int64)
-    x = to_eight_leads(cohort.x[rows]).astype(np.float64)
-    mean, scale = x.mean(axis=(0, 2)), x.std(axis=(0, 2))
-    return SignalInfo(LEADS_8, cohort.fs, n_times, tuple(mean.round(6).tolist()), tuple(scale.round(6).tolist()))
 
 
 class _Loop:
     """The state of a training run, and one step of it."""
 
     def __init__(self, config: Config, signals: SignalInfo, train: Cohort, validation: Cohort, run: Path,
-                 device: str) -> None:  # fmt: skip
-        self.config, self.signals, self.run_folder = config, signals, run
+                 device: str, workers: Workers) -> None:  # fmt: skip
+        self.config, self.signals, self.run_folder, self.workers = config, signals, run, workers
         self.device = checked_device(device)
-        self.train, self.validation = train, validation
-        self.conditions = Conditions(config.conditions.groups)
-        self.encoded = self.conditions.encode(train.table)
-        self.phase = beat_phase(train) if config.network.clock else torch.zeros(len(train))
         self.schedule = Schedule.named(config.diffusion.schedule, config.diffusion.timesteps)
-        self.alpha_bar = self.schedule.alpha_bar.to(torch.float32)
+        self.batches = Batches(config, signals, self.schedule, train, workers)
+        self.patients = validation
+        self.validation = Batches(config, signals, self.schedule, validation).all(N_VALIDATION)
         self.mel = MelLoss(config.mel, signals.fs).to(self.device) if config.mel.weight else None
-        self.network = network_of(config, len(signals.leads)).to(self.device)
-        self.average = network_of(config, len(signals.leads)).to(self.device).requires_grad_(False)
+        self.network = network_of(config, len(signals.leads), signals.n_times).to(self.device)
+        self.average = network_of(config, len(signals.leads), signals.n_times).to(self.device).requires_grad_(False)
+        for network in (self.network, self.average):
+            if network.wiener is not None:
+                network.wiener.fit(self.batches.records(N_SPECTRA).to(self.device))
+        if config.training.compile:
+            self.network.compile()  # its calls, not itself: names and weights stay as they are
         t = config.training
-        self.optimiser = torch.optim.AdamW(self.network.parameters(), lr=t.learning_rate, weight_decay=t.weight_decay,
-                                           fused=True)  # fmt: skip
+        self.optimiser = Optimiser(self.network, t)
         self.step, self.best = 0, {"step": 0, "validation": math.inf}
         self.rows: list[dict[str, float]] = []
-        if (run / CHECKPOINT).exists():
-            self._restore()
+        self.began = 0, time.perf_counter()  # step and time of the last row of the log
+
+    def restore(self) -> None:
+        """Go on from the checkpoint."""
+        path = self.run_folder / CHECKPOINT
+        self.step, self.best = load_checkpoint(path, self.network, self.average, self.optimiser)
+        every, steps = self.config.training.validate_every, self.config.training.steps
+        self.rows = open_log(self.run_folder, self.step // every + (self.step == steps and steps % every > 0))
+        self.began = self.step, time.perf_counter()
+
+    def start_from(self, origin: Origin) -> None:
+        """Take the kept weights of another run."""
+        for network in (self.network, self.average):
+            load_weights(network, load_tensors(origin.weights), origin.weights)
 
     def run(self, progress: bool, stop_after: int | None) -> None:
         """Train to the last step, or until `stop_after` steps are done; validate and save on the way."""
-        steps = self.config.training.steps
-        last = steps if stop_after is None else min(steps, stop_after)
-        bar = tqdm(total=self.config.training.steps, initial=self.step, unit="step", mininterval=2,
-                   desc="training", disable=not progress)  # fmt: skip
-        with bar:
+        t, first = self.config.training, self.workers.first
+        last = t.steps if stop_after is None else min(t.steps, stop_after)
+        bar = tqdm(total=t.steps, initial=self.step, unit="step", mininterval=2, desc="training", disable=not progress)
+        with bar, StopSignals() as signals:
+            batch = self.batches.of_step(self.step).to(self.device)
             while self.step < last:
-                losses = self._one_step()
+                report = self._one_step(batch, signals.asked)
+                batch = self.batches.of_step(self.step).to(self.device)  # drawn while a GPU is at work
+                loss, mse, mel, gradient, asked = report.tolist()
+                self._check_finite(loss=loss, gradient=gradient)
                 bar.update()
-                if self.step % self.config.training.validate_every == 0 or self.step == self.config.training.steps:
-                    self._validate(losses)
+                if first and (self.step % t.validate_every == 0 or self.step == t.steps):
+                    self._validate({"train": loss, "mse": mse, "mel": mel, "gradient": gradient})
                     bar.set_postfix_str(f"validation {self.rows[-1]['validation']:.4f}")
-                if self.step % self.config.training.save_every == 0 or self.step == last:
+                if first and t.sheet_every and self.step % t.sheet_every == 0:
+                    self._draw_sheet()
+                stop = asked > 0 or (signals.asked and self.workers.count == 1)  # several have to agree on the step
+                if first and (self.step % t.save_every == 0 or self.step == last or stop):
                     self._save()
+                if stop:
+                    raise KeyboardInterrupt
 
-    def _one_step(self) -> dict[str, float]:
+    def _one_step(self, batch: Batch, stop: bool) -> Tensor:
+        """Update the weights; return loss, squared error, mel loss, gradient norm and whether to stop: float (5,)."""
         config, t = self.config, self.config.training
-        generator = seeded(config.seed, "step", self.step)
-        rows = batch_rows(len(self.train), t.batch, config.seed, self.step)
-        x0 = self._signals(self.train, rows)
-        c = self.conditions.drop(self.encoded[rows], config.conditions.drop, generator).to(self.device)
-        mse, mel = self._losses(self.network, x0, c, self.phase[rows], generator)
+        mse, mel = self._losses(self.network, batch)
         loss = mse + config.mel.weight * mel
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise InputError(f"the loss became {value} at step {self.step}; the checkpoint of an earlier step is kept: "
-                             "lower training.learning_rate, or set training.clip")  # fmt: skip
-        for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate(self.step, config)
-        self.optimiser.zero_grad(set_to_none=True)
+        self.network.zero_grad(set_to_none=True)
         loss.backward()
-        if t.clip:
-            torch.nn.utils.clip_grad_norm_(self.network.parameters(), t.clip)
-        self.optimiser.step()
+        report = torch.stack([loss.detach(), mse.detach(), mel.detach(), torch.full_like(loss, float(stop))])
+        self.workers.average([p.grad for p in self.network.parameters() if p.grad is not None] + [report])
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), t.clip or math.inf)
+        self.optimiser.step(learning_rate(self.step, config))
+        torch.autograd.graph.increment_version(self.network.parameters())  # fused steps do not: kept spectra would stay
         self.step += 1
-        self._update_average()
-        return {"train": value, "mse": float(mse.detach()), "mel": float(mel.detach())}
+        keep = min(t.ema, (1 + self.step) / (10 + self.step))  # its memory grows with the steps done, up to t.ema
+        get_ema_multi_avg_fn(keep)(list(self.average.parameters()), list(self.network.parameters()), 0)
+        return torch.cat([report[:3], norm[None], report[3:]])
 
-    def _losses(self, network: SSSD, x0: Tensor, c: Tensor, phase: Tensor,
-                generator: torch.Generator) -> tuple[Tensor, Tensor]:  # fmt: skip
-        """Return (mean squared error of the target, mel loss of x0_hat) for a batch."""
-        eps = torch.randn(x0.shape, generator=generator).to(x0)
-        t = torch.randint(len(self.schedule), (len(x0),), generator=generator)
-        x_t = q_sample(self.schedule, x0, t, eps)
-        ticks = None
-        if self.config.network.clock:
-            ticks = clock(self.conditions.rate(c), phase, self.signals.n_times, self.signals.fs)
-        previous = None
-        if self.config.network.self_conditioning and bool(torch.rand((), generator=generator) < 0.5):
+    def _losses(self, network: SSSD, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return (weighted mean squared error of the target, mel loss) of a batch."""
+        config, c, previous = self.config, batch.conditions, None
+        t, bf16 = batch.t.to(self.device, non_blocking=True), config.training.precision == "bf16"
+        if batch.self_condition:
             with torch.no_grad():
-                previous = self._x0_hat(network, x_t, t, c, None, ticks)[1]
-        output, x0_hat = self._x0_hat(network, x_t, t, c, previous, ticks)
-        y = target_of(self.schedule, self.config.diffusion.target, x0, t, eps)
-        mse = (output - y).square().mean()
-        return mse, x0.new_zeros(()) if self.mel is None else self.mel(x0_hat, x0, self.alpha_bar[t].to(x0.device))
-
-    def _x0_hat(self, network: SSSD, x_t: Tensor, t: Tensor, c: Tensor, previous: Tensor | None,
-                ticks: Tensor | None) -> tuple[Tensor, Tensor]:  # fmt: skip
-        output = network(x_t, t.to(x_t.device), c, previous, ticks)
-        return output, predict_x0(self.schedule, self.config.diffusion.target, x_t, t, output)
+                previous = evaluate(network, batch.x_t, t, c, None, batch.clock, batch.alpha_bar, bf16=bf16)
+                previous = predict_x0(self.schedule, config.diffusion.target, batch.x_t, batch.t, previous)
+        output = evaluate(network, batch.x_t, t, c, previous, batch.clock, batch.alpha_bar, bf16=bf16)
+        mse = (batch.weight * (output - batch.target).square().mean(dim=(1, 2))).mean()
+        if self.mel is None:
+            return mse, mse.new_zeros(())
+        x0_hat = predict_x0(self.schedule, config.diffusion.target, batch.x_t, batch.t, output)
+        estimate = mel_estimate(config.mel, self.schedule, batch.x_t, batch.t, x0_hat)
+        return mse, self.mel(estimate, batch.x0, batch.alpha_bar)
 
     @torch.no_grad()
     def _validate(self, losses: dict[str, float]) -> None:
         """Measure the averaged model on fixed records, steps and noise; keep it if it is the best so far."""
-        generator = seeded(self.config.seed, "validation", 0)
-        rows = np.arange(min(len(self.validation), N_VALIDATION))
-        encoded = self.conditions.encode(self.validation.table.iloc[rows])
-        phase = beat_phase(self.validation.select(rows)) if self.config.network.clock else torch.zeros(len(rows))
-        model = self.average if self.config.training.ema else self.network
-        total = 0.0
-        for chunk in np.array_split(rows, math.ceil(len(rows) / 32)):
-            x0 = self._signals(self.validation, chunk)
-            mse, mel = self._losses(model, x0, encoded[chunk].to(self.device), phase[chunk], generator)
-            total += float(mse + self.config.mel.weight * mel) * len(chunk)
-        value = total / len(rows)
-        self.rows.append({"step": self.step, **losses, "validation": value})
-        if value < self.best["validation"]:
-            self.best = {"step": self.step, "validation": value}
-            save_tensors(self.run_folder / WEIGHTS, model.state_dict())
+        total, n = 0.0, 0
+        for batch in self.validation:
+            mse, mel = self._losses(self.average, batch.to(self.device))
+            total, n = total + float(mse + self.config.mel.weight * mel) * len(batch.t), n + len(batch.t)
+        value = total / n
+        self._check_finite(validation=value)
+        now = time.perf_counter()
+        seconds = (now - self.began[1]) / (self.step - self.began[0])
+        self.began = self.step, now
+        self.rows.append({"step": self.step, **losses, "validation": value, "seconds_per_step": round(seconds, 4),
+                          "minutes_left": round((self.config.training.steps - self.step) * seconds / 60, 1)})
+        with writing(self.run_folder):
+            write_log(self.run_folder, self.rows)
+            if value < self.best["validation"]:
+                self.best = {"step": self.step, "validation": value}
+                save_tensors(self.run_folder / WEIGHTS, self.average.state_dict())
 
-    @torch.no_grad()
-    def _update_average(self) -> None:
-        """Exponential moving average of the weights; its memory grows with the steps done, up to training.ema."""
-        keep = min(self.config.training.ema, (1 + self.step) / (10 + self.step))
-        for mean, new in zip(self.average.parameters(), self.network.parameters(), strict=True):
-            mean.lerp_(new, 1 - keep)
+    def _draw_sheet(self) -> None:
+        """Draw a few fixed patients of the validation fold beside what the averaged model makes of them."""
+        from ecglib.diffusion.sampling import Generator  # these two here: training needs neither
+        from ecglib.figures import sheet_grid
 
-    def _signals(self, cohort: Cohort, rows: np.ndarray) -> Tensor:
-        """Read records as the network sees them: float32 (B, 8, L)."""
-        return self.signals.to_model(torch.from_numpy(to_eight_leads(np.asarray(cohort.x[rows])))).to(self.device)
+        rows = np.linspace(0, len(self.patients) - 1, min(N_SHEET, len(self.patients))).astype(np.int64)
+        real = self.patients.select(rows)
+        samples = Generator(self.config, self.signals, self.average, self.device).sample(real.table)
+        figure = sheet_grid(real, range(len(real)), other=samples, seconds=min(5.0, real.x.shape[2] / real.fs))
+        with writing(self.run_folder), atomic_file(self.run_folder / "sheets" / f"step-{self.step:06d}.png") as path:
+            figure.savefig(path, metadata={"Software": "ecglib"})
+
+    def _check_finite(self, **values: float) -> None:
+        for name, value in values.items():
+            if not math.isfinite(value):
+                raise InputError(f"the {name} became {value} at step {self.step}; the checkpoint of an earlier step is "
+                                 "kept: lower training.learning_rate, or set training.clip")  # fmt: skip
 
     def _save(self) -> None:
-        state = {f"network.{k}": v for k, v in self.network.state_dict().items()}
-        state |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
-        for k, moments in self.optimiser.state_dict()["state"].items():
-            state |= {f"optimiser.{k}.{name}": value for name, value in moments.items()}
-        state["step"] = torch.tensor(self.step)
-        state["best"] = torch.tensor([self.best["step"], self.best["validation"]], dtype=torch.float64)
-        table = [[row[name] for name in LOG_COLUMNS] for row in self.rows]
-        state["log"] = torch.tensor(table, dtype=torch.float64).reshape(len(table), len(LOG_COLUMNS))
-        save_tensors(self.run_folder / CHECKPOINT, state)
-        self._write_log()
-
-    def _restore(self) -> None:
-        path = self.run_folder / CHECKPOINT
-        state = load_tensors(path)
-        load_weights(self.network, _below(state, "network."), path)
-        load_weights(self.average, _below(state, "average."), path)
-        moments: dict[int, dict[str, Tensor]] = {}
-        for name, value in _below(state, "optimiser.").items():
-            k, _, leaf = name.partition(".")
-            moments.setdefault(int(k), {})[leaf] = value
-        self.optimiser.load_state_dict({"state": moments, "param_groups": self.optimiser.state_dict()["param_groups"]})
-        self.step = int(state["step"])
-        self.best = {"step": int(state["best"][0]), "validation": float(state["best"][1])}
-        self.rows = [dict(zip(LOG_COLUMNS, row, strict=True)) for row in state["log"].tolist()]
-
-    def _write_log(self) -> None:
-        text = io.StringIO()
-        writer = csv.DictWriter(text, LOG_COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({**row, "step": int(row["step"])} for row in self.rows)
-        write_text(self.run_folder / LOG, text.getvalue())
+        with writing(self.run_folder):
+            save_checkpoint(self.run_folder / CHECKPOINT, self.network, self.average, self.optimiser, self.step,
+                            self.best)  # fmt: skip
 
 
 def learning_rate(step: int, config: Config) -> float:
@@ -267,30 +278,9 @@ def learning_rate(step: int, config: Config) -> float:
     return t.learning_rate * warm * fall
 
 
-def _below(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
-
-
-def _check_cohort(config: Config, cohort: Cohort) -> None:
-    if cohort.leads != LEADS_12:
-        raise InputError(f"cohort has leads {cohort.leads}; training expects the twelve in the order {LEADS_12}")
-    if cohort.fs != config.cohort.fs:
-        raise InputError(f"cohort is sampled at {cohort.fs} Hz; config.cohort.fs is {config.cohort.fs}: resample it")
-    n_times, patch = cohort.x.shape[2], config.network.patch
-    if n_times % patch:
-        raise InputError(f"records have {n_times} samples, no multiple of network.patch={patch}")
-
-
-def _check_same_run(run: Path, config: Config, signals: SignalInfo) -> None:
-    old_config, old_signals = load_description(run)
-    if old_config != config:
-        raise InputError(f"{run} holds a run of config {old_config.id}, not {config.id}; choose another folder")
-    if old_signals != signals:
-        raise InputError(f"{run} was trained on other signals (scale, length, sampling rate); choose another folder")
-
-
-def read_log(run: Path | str) -> "list[dict[str, float]]":
-    """Return the training log of a finished run: one dict a validation, with the keys of `LOG_COLUMNS`."""
-    read_manifest(run, "run")
-    with open(Path(run) / LOG, newline="", encoding="utf-8") as file:
-        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+def _prepare(run: Path, config: Config, signals: SignalInfo, origin: Origin | None) -> None:
+    remove_leftovers(run)
+    if (run / "config.json").exists():
+        check_same_run(run, config, signals, origin)
+    else:
+        save_description(run, config, signals, origin)

@@ -59,7 +59,7 @@ def _numbers(table: pd.DataFrame, name: str, missing: float = np.nan) -> pd.Seri
 def _refuse(table: pd.DataFrame, wrong: pd.Series, name: str, expected: str) -> None:
     if wrong.any():
         first = table[wrong].iloc[0]
-        raise InputError(f"column {name} is wrong in {int(wrong.sum())} of {len(table)} rows, first {first[name]!r} "
+        raise InputError(f"column {name} is wrong in {int(wrong.sum())} of {len(table)} rows, first {first[name]} "
                          f"at ecg_id {first.get('ecg_id')}; expected {expected}")  # fmt: skip
 
 

@@ -27,7 +27,7 @@ def kernels() -> None:
 def evaluation() -> None:
     """One evaluation with cached spectra against rebuilding every kernel, as the public code does."""
     config = NetworkConfig(channels=64, blocks=12, patch=1, self_conditioning=False, clock=False)
-    network = build_network(config, 8, (), 32, 0).eval()
+    network = build_network(config, 8, (), (32,), 0).eval()
     layers = [module for module in network.modules() if isinstance(module, S4Layer)]
     for batch in (1, 4, 16):
         x, t = torch.randn(batch, 8, 1000), torch.zeros(batch, dtype=torch.int64)

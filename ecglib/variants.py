@@ -1,0 +1,57 @@
+"""Named variants: what each changes in a configuration, as one plain table.
+
+>>> from ecglib.config import Config
+>>> Config.preset("paper").override(variant("mel-v6")).mel.windows
+(64,)
+
+Mel losses ``v5``, ``v6`` and ``x0`` are those of the public code of MIDT-ECG's authors (which of them made the
+published tables is not known); ``weighted`` is this book's, ``stft`` the same without filters, ``none`` the baseline. A
+mel variant sets every value of the mel loss, so that two of them differ in nothing but what is written here.
+
+Conditioning variants go from SSSD-ECG's 71 labels to one embedding a group, at the authors' widths; they have no clock,
+which would need the group ``rate``. The width with both age and sex beside the labels is inferred.
+
+Source: SSSD-ECG and MIDT-ECG, from their public code.
+"""
+
+from typing import Any
+
+from ecglib.errors import choose
+
+_LABELS: dict[str, Any] = {"network.clock": False, "conditions.groups": ("statements",), "conditions.widths": (128,)}
+_GROUPS: dict[str, Any] = {"network.clock": False, "conditions.widths": (32,),
+                           "conditions.groups": ("diagnosis", "form", "rhythm", "age", "sex")}  # fmt: skip
+_AUTHORS: dict[str, Any] = {"mel.filters": "mel", "mel.floor": 1e-5, "mel.weighting": "none"}
+_WEIGHTED: dict[str, Any] = {"mel.weight": 0.02, "mel.estimate": "x0", "mel.filters": "mel", "mel.floor": 1e-2,
+                             "mel.windows": (512, 256, 64), "mel.n_mels": (128, 64, 16),
+                             "mel.weighting": "alpha_bar"}  # fmt: skip
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "mel-none": {**_WEIGHTED, "mel.weight": 0.0},
+    "mel-v5": {**_AUTHORS, "mel.weight": 0.2, "mel.estimate": "posterior", "mel.windows": (32, 64),
+               "mel.n_mels": (10, 40)},
+    "mel-v6": {**_AUTHORS, "mel.weight": 0.02, "mel.estimate": "posterior", "mel.windows": (64,), "mel.n_mels": (16,)},
+    "mel-x0": {**_AUTHORS, "mel.weight": 0.02, "mel.estimate": "x0", "mel.windows": (512, 256),
+               "mel.n_mels": (64, 128)},
+    "mel-weighted": _WEIGHTED,
+    "mel-stft": {**_WEIGHTED, "mel.filters": "none"},
+    "labels": _LABELS,
+    "labels-age": {**_LABELS, "conditions.groups": ("statements", "age"), "conditions.widths": (96, 32)},
+    "labels-sex": {**_LABELS, "conditions.groups": ("statements", "sex"), "conditions.widths": (96, 32)},
+    "labels-age-sex": {**_LABELS, "conditions.groups": ("statements", "age", "sex"),
+                       "conditions.widths": (96, 32, 32)},
+    "groups": _GROUPS,
+    "groups-body": {**_GROUPS, "conditions.groups": (*_GROUPS["conditions.groups"], "weight", "height", "bmi",
+                                                     "heart_rate")},
+}  # fmt: skip
+
+
+def variant(name: str) -> dict[str, Any]:
+    """Return what the variant called `name` changes, for `Config.override`.
+
+    Raises
+    ------
+    InputError
+        If there is no such variant; the message names the nearest.
+    """
+    return dict(VARIANTS[choose("variant", name, VARIANTS)])

@@ -1,0 +1,83 @@
+"""The Wiener filter: exact for Gaussian signals, a linear part of the estimate, saved with the weights."""
+
+import pytest
+import torch
+
+from ecglib.diffusion import Schedule, q_sample
+from ecglib.diffusion.wiener import WienerFilter
+
+N, LEADS, LENGTH, FS = 4000, 3, 40, 10
+
+
+def gaussian_records(seed: int = 0) -> torch.Tensor:
+    """Two leads that move together and one by itself, each smoothed around a circle: stationary, not white."""
+    generator = torch.Generator().manual_seed(seed)
+    noise = torch.randn(N, LEADS, LENGTH, generator=generator)
+    mixed = torch.stack([noise[:, 0], 0.8 * noise[:, 0] + 0.6 * noise[:, 1], 2 * noise[:, 2]], dim=1)
+    return sum(mixed.roll(k, dims=-1) for k in range(4)) / 2
+
+
+def fitted(cutoff: float = FS) -> WienerFilter:
+    wiener = WienerFilter(LEADS, LENGTH, FS, cutoff)
+    wiener.fit(gaussian_records())
+    return wiener
+
+
+def noised(t: int, seed: int = 1):
+    schedule = Schedule.cosine()
+    x0 = gaussian_records(seed)
+    steps = torch.full((N,), t)
+    eps = torch.randn(x0.shape, generator=torch.Generator().manual_seed(2))
+    return x0, q_sample(schedule, x0, steps, eps), schedule.alpha_bar[steps]
+
+
+@pytest.mark.parametrize("t", [20, 100, 170])
+def test_it_equals_the_least_squares_regression_of_x0_on_x_t(t):
+    x0, x_t, alpha_bar = noised(t)
+    rows = torch.cat([x_t.roll(k, dims=-1).flatten(1) for k in range(0, LENGTH, 4)]).double()
+    wanted = torch.cat([x0.roll(k, dims=-1).flatten(1) for k in range(0, LENGTH, 4)]).double()
+    by_hand = (rows @ torch.linalg.lstsq(rows, wanted).solution)[:N].reshape(x0.shape)
+    ours = fitted()(x_t, alpha_bar)
+    apart = (ours - by_hand).square().mean() / by_hand.square().mean()
+    assert apart < 0.02
+    assert (ours - x0).square().mean() < 1.02 * (by_hand - x0).square().mean()
+
+
+def test_at_the_ends_it_keeps_all_or_nothing():
+    x0, x_t, _ = noised(0)
+    assert (fitted()(x0, torch.full((N,), 1 - 1e-6)) - x0).abs().max() < 2e-2
+    assert fitted()(x_t, torch.full((N,), 1e-9)).abs().max() < 1e-2
+
+
+def test_only_what_is_slower_than_the_cutoff_is_estimated():
+    _, x_t, alpha_bar = noised(50)
+    spectrum = torch.fft.rfft(fitted(cutoff=1.0)(x_t, alpha_bar)).abs().mean(dim=(0, 1))
+    frequency = torch.fft.rfftfreq(LENGTH, 1 / FS)
+    assert spectrum[frequency < 1.0].min() > 0.1
+    assert spectrum[frequency >= 1.0].max() < 1e-4
+
+
+def test_it_knows_which_leads_move_together():
+    _, x_t, alpha_bar = noised(120)
+    alone = x_t.clone()
+    alone[:, 0] = 0
+    heard = fitted()(x_t, alpha_bar)[:, 1] - fitted()(alone, alpha_bar)[:, 1]
+    assert heard.abs().mean() > 0.05
+    assert (fitted()(x_t, alpha_bar)[:, 2] - fitted()(alone, alpha_bar)[:, 2]).abs().mean() < 0.05
+
+
+def test_for_white_signals_it_is_edms_skip_connection():
+    wiener = WienerFilter(LEADS, LENGTH, FS, FS)
+    wiener.fit(torch.randn(20_000, LEADS, LENGTH, generator=torch.Generator().manual_seed(3)))
+    _, x_t, alpha_bar = noised(80)
+    sigma = ((1 - alpha_bar) / alpha_bar).sqrt()[:, None, None].float()
+    skip = 1 / (sigma**2 + 1)  # c_skip with sigma_data = 1, on x_t / sqrt(alpha_bar)
+    expected = skip * x_t / alpha_bar.sqrt()[:, None, None].float()
+    assert (wiener(x_t, alpha_bar) - expected).abs().max() < 0.15
+
+
+def test_the_fit_is_saved_with_the_weights():
+    other = WienerFilter(LEADS, LENGTH, FS, FS)
+    other.load_state_dict(fitted().state_dict())
+    _, x_t, alpha_bar = noised(60)
+    assert torch.equal(other(x_t, alpha_bar), fitted()(x_t, alpha_bar))
