@@ -52,7 +52,7 @@ WORDS: dict[str, tuple[str, ...]] = {
     "training.optimiser": ("adamw", "muon"),
     "training.classes": ("natural", "root", "balanced"),
     "training.precision": ("fp32", "bf16"),
-    "sampling.sampler": ("ddpm", "ddim", "dpmpp"),
+    "sampling.sampler": ("ddpm", "ddim", "dpmpp", "dpmpp-sde"),
     "sampling.spacing": ("even", "log-snr"),
 }
 

@@ -33,7 +33,7 @@ def asked(n: int = 6) -> pd.DataFrame:
     return tiny_cohort().table.head(n)
 
 
-@pytest.mark.parametrize("sampler", ["ddpm", "ddim", "dpmpp"])
+@pytest.mark.parametrize("sampler", ["ddpm", "ddim", "dpmpp", "dpmpp-sde"])
 def test_samples_do_not_depend_on_the_batch_or_on_the_other_records(generator, sampler):
     whole = generator.sample(asked(), sampler=sampler, steps=10, batch=6)
     parts = generator.sample(asked(), sampler=sampler, steps=10, batch=4)

@@ -22,7 +22,8 @@ from ecglib.runs import atomic_file, work_folder
 from ecglib.signals import Cohort, load_cohort
 from ecglib.signals.beats import find_beats, rhythm_table
 
-SAMPLERS = (("ddpm", 200), ("ddim", 25), ("dpmpp", 25))
+SAMPLERS = (("ddpm", 200, "even"), ("ddpm", 50, "even"), ("ddim", 25, "log-snr"), ("dpmpp", 25, "even"),
+            ("dpmpp", 25, "log-snr"), ("dpmpp-sde", 25, "log-snr"))  # fmt: skip
 
 
 def template_snr(x: np.ndarray, fs: int) -> float:
@@ -76,10 +77,10 @@ def trial(name: str, config: Config) -> list[dict]:
     generator = Generator.load(run)
     rows = np.random.default_rng(0).choice(len(members), len(real), replace=False)
     rows_out = [{"name": "floor", "sampler": "", "seed": config.seed, **measure(real, members.select(np.sort(rows)))}]
-    for sampler, steps in SAMPLERS:
+    for sampler, steps, spacing in SAMPLERS:
         began = time.perf_counter()
-        samples = generator.sample(real.table, sampler=sampler, steps=steps, seed=config.seed)
-        rows_out.append({"name": name, "sampler": f"{sampler}-{steps}", "seed": config.seed,
+        samples = generator.sample(real.table, sampler=sampler, steps=steps, spacing=spacing, seed=config.seed)
+        rows_out.append({"name": name, "sampler": f"{sampler}-{steps}-{spacing}", "seed": config.seed,
                          **measure(real, samples), "train_min": minutes,
                          "sample_s": time.perf_counter() - began, "threads": torch.get_num_threads()})  # fmt: skip
     return rows_out

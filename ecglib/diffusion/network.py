@@ -32,7 +32,7 @@ def step_embedding(t: Tensor, width: int = STEP_WIDTH) -> Tensor:
 
 
 class Convolution3(nn.Linear):
-    """A convolution of three neighbours in time as one matrix product, on (B, L, H)."""
+    """A convolution of three neighbours in time, on (B, L, H): the three weights of an output lie side by side."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__(3 * inputs, outputs)
@@ -75,7 +75,7 @@ class ResidualBlock(nn.Module):
         self.second = S4Layer(2 * channels, state, kernel)
         self.out = nn.Linear(channels, 2 * channels)
 
-    def forward(self, x: Tensor, step: Tensor, condition: Tensor, spectra: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, step: Tensor, condition: Tensor, spectra: list[Tensor]) -> tuple[Tensor, Tensor]:
         """Return (residual, skip), each float (B, L, H).
 
         Parameters
@@ -83,6 +83,8 @@ class ResidualBlock(nn.Module):
         x : float (B, L, H)
         step : float (B, 1, H)
         condition : float (B, 1, 2 H)
+        spectra : two complex (2 H, L + 1)
+            Of both state space layers.
         """
         h = self.widen(x + step)  # (B, L, 2H)
         h = self.first(h, spectra[0]).add_(condition)
@@ -125,8 +127,7 @@ class SSSD(nn.Module):
         widths = condition_widths * len(self.condition_groups) if len(condition_widths) == 1 else condition_widths
         self.embeddings = nn.ModuleList(nn.Linear(k, width, bias=False)
                                         for k, width in zip(self.condition_groups, widths, strict=True))  # fmt: skip
-        width = sum(embedding.out_features for embedding in self.embeddings)
-        self.condition_to_blocks = nn.Linear(width, blocks * 2 * h) if width else None
+        self.condition_to_blocks = nn.Linear(sum(widths), blocks * 2 * h) if widths else None
         for embedding in self.embeddings:
             nn.init.normal_(embedding.get_parameter("weight"))
         self.blocks = nn.ModuleList(ResidualBlock(h, config.state, config.kernel, config.heads) for _ in range(blocks))
@@ -171,15 +172,15 @@ class SSSD(nn.Module):
             inputs.append(x_t.new_zeros(len(x_t), CLOCK, x_t.shape[-1]) if clock is None else clock)
         if self.config.wiener:
             inputs.append(torch.zeros_like(x_t) if slow is None else slow)
-        x = F.relu(self.enter(self.fold(torch.cat(inputs, dim=1))))  # (B, L/p, H)
+        x = F.relu(self.enter(self.fold(torch.cat(inputs, dim=1)))).to(x_t.dtype)  # (B, L/p, H)
         steps, given = self.project(t, conditions)
         spectra = self.spectra(x.shape[1])
         skips = torch.zeros_like(x)
         for k, block in enumerate(self.blocks):
-            x, skip = block(x, steps[k], given[k], spectra[k])
-            skips += skip
+            x, skip = block(x, steps[k], given[k], spectra[2 * k : 2 * k + 2])
+            skips += skip  # in place, like other sums here: autograd needs no sum's value
         y = F.relu(self.collect(skips * math.sqrt(1 / len(self.blocks))))
-        answer = self.unfold(self.leave(y))
+        answer = self.unfold(self.leave(y)).to(x_t.dtype)
         return answer if slow is None else answer + slow
 
     def project(self, t: Tensor, conditions: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -192,11 +193,10 @@ class SSSD(nn.Module):
         embedded = torch.cat([embed(group) for embed, group in zip(self.embeddings, groups, strict=True)], dim=1)
         return steps, self.condition_to_blocks(embedded).view(len(t), blocks, 1, 2 * h).transpose(0, 1)
 
-    def spectra(self, length: int):
-        layers = [layer for block in self.blocks for layer in (block.first, block.second)]
-        if torch.is_grad_enabled():
-            return list(zip(*[iter(spectra(layers, length).unbind())] * 2))
-        return list(zip(*[iter([layer.spectrum(length) for layer in layers])] * 2))
+    def spectra(self, length: int) -> list[Tensor]:
+        """Return the spectra of the state space layers, two a block: with gradients all at once, else those kept."""
+        layers = [layer for layer in self.modules() if isinstance(layer, S4Layer)]
+        return spectra(layers, length) if torch.is_grad_enabled() else [layer.spectrum(length) for layer in layers]
 
     def fold(self, x: Tensor) -> Tensor:
         """(B, C, L) → (B, L/p, C p): p neighbouring samples of every lead become features of one position."""

@@ -146,7 +146,7 @@ def loss_weight(config: DiffusionConfig, schedule: Schedule, t: Tensor) -> Tenso
     Notes
     -----
     Source: Hang et al., Efficient diffusion training via min-SNR weighting strategy, 2023. The mean of 1 is this
-    project's: gradients keep their size, so that a learning rate and a mel weight mean the same with either weighting.
+    project's: the loss keeps its scale, so that a learning rate and a mel weight mean much the same with either.
     """
     if choose("weighting", config.weighting, ("none", "min-snr")) == "none":
         return torch.ones(len(t), device=t.device)

@@ -54,7 +54,7 @@ class S4Layer(nn.Module):
         self.d = nn.Parameter(torch.randn(channels))
         self.mix = nn.Linear(channels, channels)
         self.norm = nn.LayerNorm(channels)
-        self._kept: tuple[tuple, Tensor] | None = None  # a spectrum, and of which weights it is
+        self._kept: tuple[tuple, Tensor, tuple[Tensor, Tensor]] | None = None  # a spectrum, and of what it is
 
     def forward(self, u: Tensor, spectrum: Tensor | None = None) -> Tensor:
         """Map u, float (B, L, H), to float (B, L, H); `spectrum` is from `spectra`, where it is at hand."""
@@ -89,26 +89,29 @@ class S4Layer(nn.Module):
         Without gradients it is kept until the weights or their place change.
         """
         if torch.is_grad_enabled():
-            self._kept = None
             return spectra([self], length)[0]
         key, kept = (length, *_identity(self.c), *_identity(self.d)), self._kept
         if kept is None or kept[0] != key:
-            kept = self._kept = key, spectra([self], length)[0]
+            weights = self.c.detach(), self.d.detach()  # held, so that no others can come to lie at their addresses
+            kept = self._kept = key, spectra([self], length)[0], weights
         return kept[1]
 
 
-def spectra(layers: Sequence[S4Layer], length: int) -> Tensor:
-    """Return the spectra of several equal layers, complex (layers, H, length + 1): C and D times a table.
+def spectra(layers: Sequence[S4Layer], length: int) -> list[Tensor]:
+    """Return the spectrum of each of several equal layers, complex (H, length + 1): C and D times a table.
 
     One product for all: the table is larger than the weights of a layer, and is read once.
     """
     like = layers[0]
     steps = steps_of(like.channels)
     table = _table(like.kernel, like.state, steps, length, like.c.device, like.c.dtype)  # (G, 2 N + 1, 2 (L + 1))
+    for layer in layers:
+        layer._kept = None
     weights = torch.stack([torch.cat([*layer.c.flatten(2), layer.d[:, None]], dim=1) for layer in layers])
     groups = weights.unflatten(1, (len(steps), -1)).transpose(0, 1)  # (G, layers, H/G, 2 N + 1)
-    product = (groups.flatten(1, 2) @ table).view(*groups.shape[:3], length + 1, 2)
-    return torch.view_as_complex(product.transpose(0, 1).flatten(1, 2))
+    with torch.autocast(like.c.device.type, enabled=False):
+        product = (groups.flatten(1, 2) @ table).view(*groups.shape[:3], length + 1, 2)
+    return [spectrum.flatten(0, 1) for spectrum in torch.view_as_complex(product).unbind(1)]
 
 
 @lru_cache(maxsize=8)
@@ -130,11 +133,10 @@ class _Convolution(torch.autograd.Function):
     @staticmethod
     def forward(ctx, u, spectrum):
         """u, float (B, L, H), and the spectrum of K, complex (H, L + 1), to float (B, L, H)."""
-        y, u_hats = torch.empty_like(u), []
+        y, u_hats, kept = torch.empty_like(u), [], any(ctx.needs_input_grad)
         for part, u_hat in zip(_parts(y), _rfft(u), strict=True):
-            part.copy_(_irfft(u_hat * spectrum))
-            if any(ctx.needs_input_grad):
-                u_hats.append(u_hat)
+            u_hats += [u_hat] if kept else []
+            part.copy_(_irfft(u_hat * spectrum if kept else u_hat.mul_(spectrum)))
         ctx.save_for_backward(spectrum, *u_hats)
         return y
 

@@ -84,7 +84,7 @@ class Generator:
         table : DataFrame
             One row a patient to imitate, as in `Cohort.table`; ``ecg_id`` and ``scp_codes`` are needed, the rest may
             be absent or NaN, which means "unknown".
-        sampler : {"ddpm", "ddim", "dpmpp"}, optional
+        sampler : {"ddpm", "ddim", "dpmpp", "dpmpp-sde"}, optional
             Default: the configuration's, like `steps`, `spacing`, `guidance` and `batch`.
         steps : int, optional
             Evaluations of the network, 1 to T.

@@ -18,7 +18,8 @@ LEADS = 8
 def operations(config: NetworkConfig, batch: int, length: int) -> dict[str, tuple[int, Callable[[], Tensor]]]:
     """Return, by name, how often an evaluation does what, for a network without the options SSSD-ECG does not have."""
     h, wide, blocks, positions = config.channels, 2 * config.channels, config.blocks, batch * length
-    narrow, u, padded = torch.randn(batch, length, h), torch.randn(batch, length, wide), torch.zeros(batch, wide, 2 * length)
+    narrow, u = torch.randn(batch, length, h), torch.randn(batch, length, wide)
+    padded = torch.zeros(batch, wide, 2 * length)
     u_hat, spectrum = torch.fft.rfft(padded), torch.fft.rfft(torch.randn(wide, 2 * length))
     other, thin = torch.empty_like(u), torch.empty_like(narrow)
     a, b = u.chunk(2, dim=-1)
