@@ -322,7 +322,7 @@ def test_damaged_weights_are_refused(whole_run, tmp_path, damage):  # faults 33,
 
 
 @pytest.mark.parametrize(("left_out", "words"), [
-    ("progress", "no optimiser"), ("optimiser.3.exp_avg", "no optimiser"), ("optimiser.", "no optimiser"),
+    ("progress", "no optimiser"), ("optimiser.0.3.exp_avg", "no optimiser"), ("optimiser.", "no optimiser"),
     ("network.leave.bias", r"does not fit config\.json.*leave\.bias"), ("average.", "does not fit"),
 ])  # fmt: skip
 def test_a_checkpoint_that_lacks_something_is_refused(half_run, tmp_path, left_out, words):  # fault 34

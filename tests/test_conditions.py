@@ -215,7 +215,7 @@ def test_every_embedding_gets_a_gradient_and_survives_a_reload(name, tmp_path):
 
 def test_a_changed_age_or_sex_changes_the_sample():
     config = tiny("groups")
-    generator = Generator(config, SignalInfo(LEADS_8, 100, 200, (0.0,) * 8, (1.0,) * 8), awake(config))
+    generator = Generator(config, SignalInfo(LEADS_8, 100, 1000, (0.0,) * 8, (1.0,) * 8), awake(config))
 
     def sample(**person):
         asked = table(**{"age": [30.0], "sex": [0.0], **person})

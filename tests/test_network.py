@@ -1,13 +1,19 @@
 """The SSSD network: shapes, folding, conditions that matter, the size of SSSD-ECG."""
 
+import pandas as pd
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from ecglib.config import Config, NetworkConfig
 from ecglib.diffusion import Conditions, network_of
 from ecglib.diffusion.network import Attention, Convolution3, build_network, step_embedding
+from ecglib.diffusion.state_space import KERNELS
 from ecglib.errors import InputError
+from tests.obvious_network import ObviousSSSD
 
+PLAIN = {"patch": 1, "self_conditioning": False, "clock": False, "heads": 0}
+OPTIONS = {"patch": 4, "self_conditioning": True, "clock": True, "heads": 2}
 SMALL = NetworkConfig(channels=8, blocks=2, state=8, patch=4, self_conditioning=True, clock=True, heads=2)
 
 
@@ -17,10 +23,15 @@ def small(config: NetworkConfig = SMALL, groups=(4, 3), seed: int = 0):
     return network
 
 
+def relative(a: torch.Tensor, b: torch.Tensor) -> float:
+    """Return the largest difference over the largest value."""
+    return float((a - b).detach().abs().max() / b.detach().abs().max())
+
+
 def inputs(batch: int = 2, length: int = 80):
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(batch, 8, length, generator=generator)
-    return x, torch.arange(batch) + 3, torch.eye(7)[: batch].clone()
+    return x, torch.arange(batch) + 3, torch.eye(7)[:batch].clone()
 
 
 def test_a_new_network_answers_zero_as_ssd_ecg_does():
@@ -36,7 +47,7 @@ def test_unfold_undoes_fold_and_keeps_neighbours_together():
     assert torch.equal(folded[0, 3, :4], x[0, 0, 12:16])
 
 
-def test_convolution_by_one_product_equals_conv1d():
+def test_convolution_of_neighbours_equals_conv1d():
     ours = Convolution3(5, 7)
     theirs = torch.nn.Conv1d(5, 7, 3, padding=1)
     with torch.no_grad():
@@ -95,11 +106,24 @@ def test_the_same_seed_gives_the_same_weights_and_leaves_the_global_generator_al
     assert any(not torch.equal(p, q) for p, q in zip(a.parameters(), c.parameters(), strict=True))
 
 
+def size_of_ssd_ecg(h: int, blocks: int, n: int, leads: int, tokens: int, width: int) -> int:
+    """Weights of SSSD-ECG: residual channels H, state N, and an embedding of that width."""
+
+    def linear(inputs: int, outputs: int) -> int:
+        return inputs * outputs + outputs
+
+    step = linear(128, 512) + linear(512, 512) + blocks * linear(512, h)
+    label = tokens * width + blocks * linear(width, 2 * h)
+    state_space = 2 * 2 * h * n + 2 * h + linear(2 * h, 2 * h) + 2 * 2 * h  # C of two directions, D, mix, norm
+    block = linear(3 * h, 2 * h) + 2 * state_space + linear(h, 2 * h)
+    return linear(leads, h) + step + label + blocks * block + linear(h, h) + linear(h, leads)
+
+
 def test_the_paper_preset_has_the_size_of_ssd_ecg_and_takes_a_step():
     config = Config.preset("paper")
     network = network_of(config, 8)
-    parameters = sum(p.numel() for p in network.parameters())
-    assert 49e6 < parameters < 51e6
+    expected = size_of_ssd_ecg(h=256, blocks=36, n=64, leads=8, tokens=71 + 1, width=128)  # 71 labels, unknown
+    assert sum(p.numel() for p in network.parameters()) == expected == 50_165_256
     optimiser = torch.optim.AdamW(network.parameters(), lr=config.training.learning_rate)
     conditions = Conditions(config.conditions.groups).unknown(1)
     x = torch.randn(1, 8, 200)  # a shorter record: the same weights, less waiting
@@ -107,6 +131,78 @@ def test_the_paper_preset_has_the_size_of_ssd_ecg_and_takes_a_step():
     (network(x, torch.tensor([10]), conditions) - x).square().mean().backward()
     optimiser.step()
     assert not torch.equal(before, network.leave.weight)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("options", [PLAIN, OPTIONS])
+def test_answers_and_gradients_equal_those_of_the_obvious_network(kernel, options):
+    fast = small(NetworkConfig(channels=8, blocks=3, state=16, kernel=kernel, wiener=0.0, **options))
+    obvious, (x, t, c) = ObviousSSSD(fast), inputs(batch=3)
+    seen = (x.flip(0), x.flip(2)) if fast.config.clock else ()
+    assert relative(fast(x, t, c, *seen), obvious(x, t, c, *seen)) < 1e-4
+    for network in (fast, obvious):
+        (network(x, t, c, *seen) - x).square().mean().backward()
+    for ours, theirs in zip(fast.blocks, obvious.blocks, strict=True):
+        for layer in ("first", "second"):
+            c_, d_ = getattr(ours, layer).c.grad, getattr(ours, layer).d.grad
+            assert relative(c_, getattr(theirs, layer).c.grad) < 1e-4
+            assert relative(d_, getattr(theirs, layer).d.grad) < 1e-4
+    assert relative(fast.enter.bias.grad, obvious.enter.bias.grad) < 1e-4
+    with torch.no_grad():
+        assert relative(fast(x, t, c, *seen), obvious(x, t, c, *seen)) < 1e-4  # with spectra that are kept
+
+
+def test_a_changed_age_changes_the_answer():
+    conditions = Conditions(("diagnosis", "age", "sex"))
+    network = small(groups=conditions.sizes)
+    x, t, _ = inputs(batch=2)
+    table = pd.DataFrame({"ecg_id": [1, 2], "scp_codes": [{"NORM": 100.0}] * 2, "age": [25.0, 70.0], "sex": [0, 0]})
+    young_and_old, same = conditions.encode(table), conditions.encode(table.assign(age=25.0))
+    answers = network(x[:1].expand(2, -1, -1), t[:1].expand(2), young_and_old)
+    assert (answers[0] - answers[1]).abs().max() > 1e-3
+    answers = network(x[:1].expand(2, -1, -1), t[:1].expand(2), same)
+    assert (answers[0] - answers[1]).abs().max() < 1e-6
+
+
+def test_every_embedding_gets_a_gradient_and_survives_a_reload(tmp_path):
+    groups = ("diagnosis", "form", "rhythm", "age", "sex", "weight", "height", "bmi", "rate")
+    conditions = Conditions(groups)
+    network = small(groups=conditions.sizes)
+    x, t, c = torch.randn(1, 8, 80), torch.tensor([5]), conditions.unknown(1)
+    assert len(network.embeddings) == len(groups)
+    network(x, t, c).square().sum().backward()
+    for embedding in network.embeddings:
+        assert embedding.weight.grad.abs().sum() > 0
+    save_file(network.state_dict(), tmp_path / "model.safetensors")
+    other = small(groups=conditions.sizes, seed=1)
+    for ours, theirs in zip(network.embeddings, other.embeddings, strict=True):
+        assert not torch.equal(ours.weight, theirs.weight)
+    other.load_state_dict(load_file(tmp_path / "model.safetensors"))
+    for ours, theirs in zip(network.embeddings, other.embeddings, strict=True):
+        assert torch.equal(ours.weight, theirs.weight)
+    assert torch.equal(network(x, t, c), other(x, t, c))
+
+
+def test_bfloat16_products_change_the_answer_little_and_leave_it_in_float32():
+    network, (x, t, c) = small(NetworkConfig(channels=32, blocks=6, patch=4, wiener=0.0, heads=2)), inputs(batch=4)
+    exact = network(x, t, c)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = network(x, t, c)
+    assert half.dtype == torch.float32
+    assert 1e-5 < (half - exact).std() / exact.std() < 0.02
+    half.square().mean().backward()
+    assert all(p.grad.dtype == torch.float32 for p in network.parameters())
+
+
+def test_a_compiled_network_gives_the_same_answers_and_follows_its_weights():
+    network, (x, t, c) = small(), inputs()
+    compiled = torch.compile(network, backend="aot_eager")  # traced and split as ever, but no kernels are written
+    assert relative(compiled(x, t, c), network(x, t, c)) < 1e-5
+    with torch.no_grad():
+        before = compiled(x, t, c)
+        network.blocks[0].first.c.mul_(2)
+        assert relative(compiled(x, t, c), network(x, t, c)) < 1e-5
+        assert relative(compiled(x, t, c), before) > 1e-3
 
 
 @pytest.mark.parametrize("shape", [(2, 8, 81), (2, 12, 80), (8, 80)])

@@ -1,5 +1,7 @@
 """The state space layer: the fast convolution equals both slow recurrences, forwards and backwards, cached or not."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -46,7 +48,25 @@ def test_spectra_of_several_layers_are_those_of_each(kernel):
     layers = [layer(kernel, channels=64, state=8, seed=seed) for seed in range(3)]
     together = spectra(layers, 50)
     for s4, spectrum in zip(layers, together, strict=True):
-        assert torch.allclose(s4.spectrum(50), spectrum, atol=1e-5)
+        assert torch.allclose(s4.spectrum(50), torch.view_as_complex(spectrum), atol=1e-5)
+
+
+@each_kernel
+def test_spectrum_is_the_transform_of_one_circular_kernel(kernel):
+    s4 = layer(kernel).double()
+    forward, backward = s4.kernels(50)
+    circular = torch.cat([forward, backward.flip(-1)], dim=-1)  # lag −l lies at 2L − l
+    circular[:, 0] += s4.d
+    assert (s4.spectrum(50) - torch.fft.rfft(circular)).abs().max() < 1e-9
+
+
+def test_a_half_precise_signal_is_transformed_in_float32():
+    s4, u = layer(), torch.randn(2, 6, 40).bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        assert s4.spectrum(40).dtype == torch.complex64
+        y = s4.convolve(u)
+    assert y.dtype == torch.bfloat16
+    assert torch.equal(y, s4.convolve(u.float()).bfloat16())
 
 
 def change_in_place(s4: S4Layer) -> None:
@@ -63,24 +83,67 @@ def load_others(s4: S4Layer) -> None:
     s4.load_state_dict(layer(seed=1).state_dict())
 
 
-def one_step(s4: S4Layer) -> None:
-    optimiser = torch.optim.AdamW(s4.parameters(), lr=0.1)
+def swap(s4: S4Layer) -> None:
+    s4.c.data = layer(seed=1).c.data
+
+
+def average(s4: S4Layer) -> None:
+    torch.optim.swa_utils.get_ema_multi_avg_fn(0.5)(list(s4.parameters()), list(layer(seed=1).parameters()), 0)
+
+
+def one_step(s4: S4Layer, fused: bool = False) -> None:
+    optimiser = torch.optim.AdamW(s4.parameters(), lr=0.1, fused=fused)
     with torch.enable_grad():
         s4(torch.randn(1, 40, 6)).square().sum().backward()
     optimiser.step()
 
 
-@pytest.mark.parametrize("change", [change_in_place, change_d, load_others, one_step])
+def one_fused_step(s4: S4Layer) -> None:
+    one_step(s4, fused=True)  # which does not say that it wrote
+
+
+@pytest.mark.parametrize("change", [change_in_place, change_d, load_others, swap, average, one_step, one_fused_step])
 def test_a_kept_spectrum_follows_the_weights(change):
     s4, u = layer(), torch.randn(2, 6, 40)
     with torch.no_grad():
-        before, kept = s4.convolve(u), s4.spectrum(40)
-        assert s4.spectrum(40) is kept
+        before, kept = s4.convolve(u), spectra([s4], 40)[0]
+        assert spectra([s4], 40)[0] is kept
         change(s4)
         after = s4.convolve(u)
-        assert s4.spectrum(40) is not kept
+        assert spectra([s4], 40)[0] is not kept
         assert (after - before).abs().max() > 1e-3
         assert (after - s4.recur(u)).abs().max() < 1e-4 * float(after.abs().max())
+
+
+def test_a_kept_spectrum_goes_where_the_layer_goes():
+    s4 = layer()
+    with torch.no_grad():
+        assert s4.spectrum(40).dtype == torch.complex64
+        s4.double()  # another device is told in the same way
+        assert s4.spectrum(40).dtype == torch.complex128
+
+
+def test_nothing_is_kept_while_gradients_are_wanted():
+    s4 = layer()
+    with torch.no_grad():
+        kept = spectra([s4], 40)[0]
+    s4(torch.randn(1, 40, 6))
+    with torch.no_grad():
+        again = spectra([s4], 40)[0]
+    assert again is not kept and torch.equal(again, kept)
+
+
+def test_threads_that_ask_for_different_lengths_get_their_own():
+    s4 = layer()
+    signals = [torch.randn(1, 6, length) for length in (30, 40, 50, 60)]
+    expected = [s4.convolve(u).detach() for u in signals]
+
+    def often(k: int) -> bool:
+        with torch.no_grad():  # each thread has its own mode
+            return all(torch.equal(s4.convolve(signals[k]), expected[k]) for _ in range(50))
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(often, range(4)))
 
 
 def test_a_kept_spectrum_is_of_its_length():

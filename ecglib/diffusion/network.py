@@ -174,10 +174,11 @@ class SSSD(nn.Module):
             inputs.append(torch.zeros_like(x_t) if slow is None else slow)
         x = F.relu(self.enter(self.fold(torch.cat(inputs, dim=1)))).to(x_t.dtype)  # (B, L/p, H)
         steps, given = self.project(t, conditions)
-        spectra = self.spectra(x.shape[1])
+        layers = [layer for layer in self.modules() if isinstance(layer, S4Layer)]  # two a block
+        kernels = spectra(layers, x.shape[1])
         skips = torch.zeros_like(x)
         for k, block in enumerate(self.blocks):
-            x, skip = block(x, steps[k], given[k], spectra[2 * k : 2 * k + 2])
+            x, skip = block(x, steps[k], given[k], kernels[2 * k : 2 * k + 2])
             skips += skip  # in place, like other sums here: autograd needs no sum's value
         y = F.relu(self.collect(skips * math.sqrt(1 / len(self.blocks))))
         answer = self.unfold(self.leave(y)).to(x_t.dtype)
@@ -192,11 +193,6 @@ class SSSD(nn.Module):
         groups = conditions.split(self.condition_groups, dim=1)
         embedded = torch.cat([embed(group) for embed, group in zip(self.embeddings, groups, strict=True)], dim=1)
         return steps, self.condition_to_blocks(embedded).view(len(t), blocks, 1, 2 * h).transpose(0, 1)
-
-    def spectra(self, length: int) -> list[Tensor]:
-        """Return the spectra of the state space layers, two a block: with gradients all at once, else those kept."""
-        layers = [layer for layer in self.modules() if isinstance(layer, S4Layer)]
-        return spectra(layers, length) if torch.is_grad_enabled() else [layer.spectrum(length) for layer in layers]
 
     def fold(self, x: Tensor) -> Tensor:
         """(B, C, L) → (B, L/p, C p): p neighbouring samples of every lead become features of one position."""

@@ -10,6 +10,7 @@ length 2L.
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,17 @@ from ecglib.diffusion.state_space import basis, discretise, recurrence
 STEPS = 32  # different Δ, at most
 CACHE = 2**17  # numbers that are transformed at once on a CPU
 STEP_RANGE = 1e-3, 1e-1  # a channel remembers between 2/Δ = 20 and 2,000 positions
+
+
+class _Kept(NamedTuple):
+    """A spectrum, and what it was computed of; the weights are held, so that no others come to lie where they do."""
+
+    key: tuple
+    spectrum: Tensor
+    weights: tuple[Tensor, ...]
+
+
+_NOTHING = _Kept((), torch.empty(0), ())
 
 
 def steps_of(channels: int) -> tuple[float, ...]:
@@ -54,16 +66,16 @@ class S4Layer(nn.Module):
         self.d = nn.Parameter(torch.randn(channels))
         self.mix = nn.Linear(channels, channels)
         self.norm = nn.LayerNorm(channels)
-        self._kept: tuple[tuple, Tensor, tuple[Tensor, Tensor]] | None = None  # a spectrum, and of what it is
+        self._kept = _NOTHING
 
     def forward(self, u: Tensor, spectrum: Tensor | None = None) -> Tensor:
         """Map u, float (B, L, H), to float (B, L, H); `spectrum` is from `spectra`, where it is at hand."""
-        spectrum = self.spectrum(u.shape[1]) if spectrum is None else spectrum
+        spectrum = spectra([self], u.shape[1])[0] if spectrum is None else spectrum
         return self.norm(u + self.mix(F.gelu(_Convolution.apply(u, spectrum))))
 
     def convolve(self, u: Tensor) -> Tensor:
         """Return K * u, float (B, H, L), for u, float (B, H, L): the fast form."""
-        return _Convolution.apply(u.transpose(1, 2), self.spectrum(u.shape[-1])).transpose(1, 2)
+        return _Convolution.apply(u.transpose(1, 2), spectra([self], u.shape[-1])[0]).transpose(1, 2)
 
     def recur(self, u: Tensor) -> Tensor:
         """Return the same as `convolve` by running both recurrences in float64: the slow, obvious form."""
@@ -84,44 +96,53 @@ class S4Layer(nn.Module):
         return (groups @ table).unflatten(1, (2, -1)).transpose(0, 1).flatten(1, 2)
 
     def spectrum(self, length: int) -> Tensor:
-        """Return the spectrum of K, complex (H, length + 1).
-
-        Without gradients it is kept until the weights or their place change.
-        """
-        if torch.is_grad_enabled():
-            return spectra([self], length)[0]
-        key, kept = (length, *_identity(self.c), *_identity(self.d)), self._kept
-        if kept is None or kept[0] != key:
-            weights = self.c.detach(), self.d.detach()  # held, so that no others can come to lie at their addresses
-            kept = self._kept = key, spectra([self], length)[0], weights
-        return kept[1]
+        """Return the spectrum of K, complex (H, length + 1)."""
+        return torch.view_as_complex(spectra([self], length)[0])
 
 
+@torch.compiler.disable  # what is kept is Python's; the rest of a network is compiled
 def spectra(layers: Sequence[S4Layer], length: int) -> list[Tensor]:
-    """Return the spectrum of each of several equal layers, complex (H, length + 1): C and D times a table.
+    """Return the spectrum of K of several equal layers, each float (H, length + 1, 2), (re, im).
 
-    One product for all: the table is larger than the weights of a layer, and is read once.
+    Without gradients they are kept until weights or their place change.
     """
+    if torch.is_grad_enabled():
+        for layer in layers:
+            layer._kept = _NOTHING
+        return _compute_spectra(layers, length)
+    keys = [(length, *_identity(layer.c), *_identity(layer.d)) for layer in layers]
+    kept = [layer._kept for layer in layers]
+    if [one.key for one in kept] != keys:
+        parts = zip(keys, _compute_spectra(layers, length), layers, strict=True)
+        kept = [_Kept(key, spectrum, (layer.c.detach(), layer.d.detach())) for key, spectrum, layer in parts]
+        for layer, one in zip(layers, kept, strict=True):
+            layer._kept = one
+    return [one.spectrum for one in kept]
+
+
+def _compute_spectra(layers: Sequence[S4Layer], length: int) -> list[Tensor]:
+    """Multiply C and D by a table, for all layers at once: the table is larger than a layer's weights."""
     like = layers[0]
     steps = steps_of(like.channels)
     table = _table(like.kernel, like.state, steps, length, like.c.device, like.c.dtype)  # (G, 2 N + 1, 2 (L + 1))
-    for layer in layers:
-        layer._kept = None
     weights = torch.stack([torch.cat([*layer.c.flatten(2), layer.d[:, None]], dim=1) for layer in layers])
     groups = weights.unflatten(1, (len(steps), -1)).transpose(0, 1)  # (G, layers, H/G, 2 N + 1)
     with torch.autocast(like.c.device.type, enabled=False):
         product = (groups.flatten(1, 2) @ table).view(*groups.shape[:3], length + 1, 2)
-    return [spectrum.flatten(0, 1) for spectrum in torch.view_as_complex(product).unbind(1)]
+    return [spectrum.flatten(0, 1) for spectrum in product.unbind(1)]
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=4)
 def _table(kernel: str, state: int, steps: tuple[float, ...], length: int, device: torch.device,
            dtype: torch.dtype) -> Tensor:  # fmt: skip
     """Return the Fourier transforms of what C→, C← and D multiply, each a circular kernel of length 2L."""
-    x = basis(kernel, state, steps, length)  # (G, N, L)
-    zeros, impulse = torch.zeros_like(x), F.one_hot(torch.zeros(1, dtype=torch.int64), 2 * length).expand(len(x), 1, -1)
-    rows = torch.cat([torch.cat([x, zeros], -1), torch.cat([zeros, x.flip(-1)], -1), impulse], dim=1)  # lag −l at 2L−l
-    return torch.view_as_real(torch.fft.rfft(rows)).flatten(-2).to(device, dtype)
+    impulse = F.one_hot(torch.zeros(1, dtype=torch.int64), 2 * length)
+
+    def transformed(x: Tensor) -> Tensor:  # (N, L), of one step → (2 N + 1, 2 (L + 1))
+        rows = torch.cat([F.pad(x, (0, length)), F.pad(x.flip(-1), (length, 0)), impulse])  # lag −l lies at 2L − l
+        return torch.view_as_real(torch.fft.rfft(rows)).flatten(1).to(device, dtype)
+
+    return torch.stack([transformed(x) for x in basis(kernel, state, steps, length)])
 
 
 class _Convolution(torch.autograd.Function):
@@ -132,8 +153,9 @@ class _Convolution(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, u, spectrum):
-        """u, float (B, L, H), and the spectrum of K, complex (H, L + 1), to float (B, L, H)."""
+        """Map u, float (B, L, H), and the spectrum of K, float (H, L + 1, 2), to float (B, L, H)."""
         y, u_hats, kept = torch.empty_like(u), [], any(ctx.needs_input_grad)
+        spectrum = torch.view_as_complex(spectrum)
         for part, u_hat in zip(_parts(y), _rfft(u), strict=True):
             u_hats += [u_hat] if kept else []
             part.copy_(_irfft(u_hat * spectrum if kept else u_hat.mul_(spectrum)))
@@ -142,7 +164,7 @@ class _Convolution(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, gradient):
-        """Gradients of u and of the spectrum, whose entries stand for two frequencies, but the first and the last."""
+        """Return those of u and of the spectrum, whose entries stand for ±f, but the first and the last."""
         spectrum, *u_hats = ctx.saved_tensors
         of_u, of_spectrum, conjugate = torch.empty_like(gradient), torch.zeros_like(spectrum), spectrum.conj_physical()
         for part, g_hat, u_hat in zip(_parts(of_u), _rfft(gradient), u_hats, strict=True):
@@ -151,7 +173,7 @@ class _Convolution(torch.autograd.Function):
                 of_spectrum += g * u.conj()
         of_spectrum /= gradient.shape[1]
         of_spectrum[:, [0, -1]] /= 2
-        return of_u, of_spectrum
+        return of_u, torch.view_as_real(of_spectrum)
 
 
 def _parts(x: Tensor) -> tuple[Tensor, ...]:
