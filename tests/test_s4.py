@@ -133,6 +133,16 @@ def test_nothing_is_kept_while_gradients_are_wanted():
     assert again is not kept and torch.equal(again, kept)
 
 
+def test_what_was_made_in_inference_mode_serves_training():
+    s4, u = layer(), torch.randn(1, 6, 37)  # a length no other test has: its table is made here
+    with torch.inference_mode():
+        y = s4.convolve(u)
+    with torch.no_grad():
+        assert torch.equal(s4.convolve(u), y)
+    s4.convolve(u).sum().backward()
+    assert s4.c.grad is not None
+
+
 def test_threads_that_ask_for_different_lengths_get_their_own():
     s4 = layer()
     signals = [torch.randn(1, 6, length) for length in (30, 40, 50, 60)]

@@ -1,11 +1,11 @@
 r"""The structured state space layer: two learnt kernels, one forwards and one backwards in time, applied at once.
 
-.. math:: y = K * u, \qquad K_l = C^{→} X_l \ (l ≥ 0), \quad K_{-l} = C^{←} X_{l-1} \ (l ≥ 1),
-          \quad K_0 \mathrel{+}= D
+.. math:: y = K * u, \qquad K_l = 2\,\mathrm{Re}(C^{→} X_l) \ (l ≥ 0), \quad
+          K_{-l} = 2\,\mathrm{Re}(C^{←} X_{l-1}) \ (l ≥ 1), \quad K_0 \mathrel{+}= D
 
 X is a constant table (`ecglib.diffusion.state_space`), and so is its Fourier transform: the spectrum of K, both
-directions and D in one, is a product of the weights with a constant. The convolution is a product of spectra of
-length 2L.
+directions and D in one, is the product of (C→, C←, D) with a constant. The convolution is a product of spectra, of
+signals followed by as many zeros.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from ecglib.diffusion.state_space import basis, discretise, recurrence
@@ -142,7 +143,8 @@ def _table(kernel: str, state: int, steps: tuple[float, ...], length: int, devic
         rows = torch.cat([F.pad(x, (0, length)), F.pad(x.flip(-1), (length, 0)), impulse])  # lag −l lies at 2L − l
         return torch.view_as_real(torch.fft.rfft(rows)).flatten(1).to(device, dtype)
 
-    return torch.stack([transformed(x) for x in basis(kernel, state, steps, length)])
+    with torch.inference_mode(False):  # a table made while sampling serves training, too
+        return torch.stack([transformed(x) for x in basis(kernel, state, steps, length)])
 
 
 class _Convolution(torch.autograd.Function):
@@ -154,15 +156,16 @@ class _Convolution(torch.autograd.Function):
     @staticmethod
     def forward(ctx, u, spectrum):
         """Map u, float (B, L, H), and the spectrum of K, float (H, L + 1, 2), to float (B, L, H)."""
-        y, u_hats, kept = torch.empty_like(u), [], any(ctx.needs_input_grad)
-        spectrum = torch.view_as_complex(spectrum)
+        y, u_hats, spectrum = torch.empty_like(u), [], torch.view_as_complex(spectrum)
         for part, u_hat in zip(_parts(y), _rfft(u), strict=True):
-            u_hats += [u_hat] if kept else []
-            part.copy_(_irfft(u_hat * spectrum if kept else u_hat.mul_(spectrum)))
+            part.copy_(_irfft(u_hat * spectrum))
+            if any(ctx.needs_input_grad):
+                u_hats.append(u_hat)
         ctx.save_for_backward(spectrum, *u_hats)
         return y
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, gradient):
         """Return those of u and of the spectrum, whose entries stand for ±f, but the first and the last."""
         spectrum, *u_hats = ctx.saved_tensors
