@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from ecglib.diffusion.state_space import basis, discretise, recurrence
 
 STEPS = 32  # different Δ, at most
-CACHE = 2**17  # numbers that are transformed at once on a CPU
+CACHE = 2**18  # a batch of more numbers is transformed record by record on a CPU
 STEP_RANGE = 1e-3, 1e-1  # a channel remembers between 2/Δ = 20 and 2,000 positions
 
 
@@ -172,33 +172,32 @@ class _Convolution(torch.autograd.Function):
         of_u, of_spectrum, conjugate = torch.empty_like(gradient), torch.zeros_like(spectrum), spectrum.conj_physical()
         for part, g_hat, u_hat in zip(_parts(of_u), _rfft(gradient), u_hats, strict=True):
             part.copy_(_irfft(g_hat * conjugate))
-            for g, u in zip(g_hat, u_hat, strict=True):
-                of_spectrum += g * u.conj()
+            of_spectrum += (g_hat * u_hat.conj()).sum_to_size(spectrum.shape)
         of_spectrum /= gradient.shape[1]
         of_spectrum[:, [0, -1]] /= 2
         return of_u, torch.view_as_real(of_spectrum)
 
 
 def _parts(x: Tensor) -> tuple[Tensor, ...]:
-    """Split (B, L, H) into as many records at a time as a processor's cache holds."""
-    return x.split(max(1, CACHE // x[0].numel()) if x.device.type == "cpu" else len(x))
+    """Return the records of x, float (B, L, H), one by one where that spares a processor's cache, else x itself."""
+    return x.unbind() if x.device.type == "cpu" and x.numel() > CACHE else (x,)
 
 
 def _rfft(x: Tensor) -> Iterator[Tensor]:
-    """Yield, part by part, the spectrum of x, float (B, L, H), followed by as many zeros: complex (b, H, L + 1)."""
-    parts, (length, channels) = _parts(x), x.shape[1:]
-    padded = torch.zeros(len(parts[0]), channels, 2 * length, device=x.device,
-                         dtype=torch.promote_types(x.dtype, torch.float32))  # fmt: skip
+    """Yield the spectrum of each part of x, followed by as many zeros: complex (…, H, L + 1)."""
+    parts, length = _parts(x), x.shape[1]
+    dtype = torch.promote_types(x.dtype, torch.float32)
+    padded = torch.zeros(*parts[0].mT.shape[:-1], 2 * length, device=x.device, dtype=dtype)
+    signal = padded[..., :length]
     for part in parts:
-        now = padded[: len(part)]
-        now[..., :length] = part.transpose(1, 2)
-        yield torch.fft.rfft(now)
+        signal.copy_(part.mT)
+        yield torch.fft.rfft(padded)
 
 
 def _irfft(x_hat: Tensor) -> Tensor:
-    """Complex (b, H, L + 1) → float (b, L, H): undo `_rfft`."""
+    """Complex (…, H, L + 1) → float (…, L, H): undo `_rfft`."""
     length = x_hat.shape[-1] - 1
-    return torch.fft.irfft(x_hat, n=2 * length)[..., :length].transpose(1, 2)
+    return torch.fft.irfft(x_hat, n=2 * length)[..., :length].mT
 
 
 def _identity(tensor: Tensor) -> tuple:

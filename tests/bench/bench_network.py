@@ -11,7 +11,7 @@ from ecglib.diffusion.network import SSSD
 from ecglib.diffusion.process import Schedule, predict_x0
 from ecglib.diffusion.s4 import _NOTHING, S4Layer
 from ecglib.diffusion.samplers import ddim
-from tests.bench.bench_floors import candidates, floor, operations
+from tests.bench.bench_floors import Operations
 from tests.bench.bench_step import batch, make, peak, step
 from tests.bench.timing import medians
 from tests.obvious_network import ObviousSSSD
@@ -30,7 +30,7 @@ def forget(network: SSSD) -> None:
 def compare(channels: int, blocks: int, size: int, length: int) -> None:
     """Print a line: times of the fast network, and ratios to the obvious one and to the floor."""
     fast, inputs = make(channels, blocks), batch(size, length)
-    obvious, parts = ObviousSSSD(fast), operations(fast.config, size, length)
+    obvious, operations = ObviousSSSD(fast), Operations(fast.config, size, length)
     with torch.no_grad():
         expected = obvious(*inputs)
         difference = (fast(*inputs) - expected).abs().max() / expected.abs().max()
@@ -43,9 +43,9 @@ def compare(channels: int, blocks: int, size: int, length: int) -> None:
     seconds = medians({
         "train": lambda: step(fast, inputs), "obvious train": lambda: step(obvious, inputs), "first": first,
         "next": torch.no_grad()(lambda: fast(*inputs)), "obvious": torch.no_grad()(lambda: obvious(*inputs)),
-        **candidates(parts),
+        "floor": torch.no_grad()(operations.in_order),
     }, rounds=ROUNDS[length])  # fmt: skip
-    least = floor(parts, seconds)
+    least = seconds["floor"]
     many = [n * seconds["obvious"] / (seconds["first"] + (n - 1) * seconds["next"]) for n in (25, 200)]
     print(f"C{channels:<3} NL{blocks:<2} B{size:<2} L{length}  {1e3 * seconds['train']:7.0f} ms "
           f"{seconds['obvious train'] / seconds['train']:5.1f}× {seconds['train'] / least / 3:5.2f}  "
