@@ -163,8 +163,21 @@ def test_a_kept_spectrum_is_of_its_length():
             assert torch.allclose(s4.convolve(u[..., :length]), s4.recur(u[..., :length]).float(), atol=1e-4)
 
 
+def test_records_one_by_one_give_the_same_as_all_at_once(monkeypatch):
+    s4, u = layer(), torch.randn(3, 6, 40, requires_grad=True)
+    answers = []
+    for cache in (0, 10**6):
+        monkeypatch.setattr("ecglib.diffusion.s4.CACHE", cache)
+        y = s4.convolve(u)
+        answers.append([y.detach(), *torch.autograd.grad(y.square().sum(), [u, s4.c, s4.d])])
+    for one_by_one, at_once in zip(*answers, strict=True):
+        assert torch.allclose(one_by_one, at_once, rtol=1e-5, atol=1e-5)
+
+
 @each_kernel
-def test_gradients_equal_those_of_the_recurrence(kernel):
+@pytest.mark.parametrize("cache", [0, 10**6])
+def test_gradients_equal_those_of_the_recurrence(kernel, cache, monkeypatch):
+    monkeypatch.setattr("ecglib.diffusion.s4.CACHE", cache)
     s4 = layer(kernel, channels=2, state=4).double()
     u, target = torch.randn(2, 1, 2, 12, dtype=torch.float64)
     u.requires_grad_()

@@ -1,9 +1,9 @@
 """What one evaluation of SSSD costs if nothing is moved: its matrix products, Fourier transforms and pointwise passes.
 
 Two floors. `in_order` runs these operations one after the other as the network does, each on what the one before it
-left (a Fourier transform on a signal that already lies as it needs it). `each_alone` is the sum of their times when each
-is repeated by itself until all it touches is in the cache and in place: no sequence of them runs at that speed.
-Neither counts padding, transposing or other copies.
+left (a Fourier transform on a signal that lies ready for it). `each_alone` is the sum of their times when each is
+repeated by itself until what it touches is in the cache: no sequence of them runs at that speed. Neither counts
+padding, transposing or other copies.
 """
 
 from collections.abc import Callable
@@ -74,7 +74,7 @@ class Operations:
             skips += skip
         return self.product(F.relu(self.product(skips * 0.5, h)), LEADS)
 
-    def each_alone(self) -> float:
+    def each_alone(self, rounds: int) -> float:
         """Return the sum of the seconds of all, each repeated by itself."""
         n, h, wide, y = self.narrow, self.narrow.shape[-1], self.u.shape[-1], torch.empty_like(self.narrow)
         state_space: list[Callable[[], Tensor]] = [
@@ -86,9 +86,4 @@ class Operations:
         ends = [lambda: self.product(self.inputs, h), lambda: self.product(n, h), lambda: self.product(n, LEADS),
                 lambda: F.relu(n), lambda: F.relu(n), lambda: n * 0.5]  # fmt: skip
         often = ((2 * self.blocks, state_space), (self.blocks, block), (1, ends))
-        return sum(times * sum(repeated(call) for call in calls) for times, calls in often)
-
-
-def repeated(call: Callable[[], Tensor]) -> float:
-    """Return the median seconds of many calls in a row."""
-    return medians({"call": call}, rounds=15)["call"]
+        return sum(times * medians({"": call}, rounds)[""] for times, calls in often for call in calls)

@@ -45,11 +45,12 @@ def compare(channels: int, blocks: int, size: int, length: int) -> None:
         "next": torch.no_grad()(lambda: fast(*inputs)), "obvious": torch.no_grad()(lambda: obvious(*inputs)),
         "floor": torch.no_grad()(operations.in_order),
     }, rounds=ROUNDS[length])  # fmt: skip
-    least = seconds["floor"]
+    floors = seconds["floor"], operations.each_alone(3 * ROUNDS[length])
+    train, once = ([seconds[name] / often / floor for floor in floors] for name, often in (("train", 3), ("next", 1)))
     many = [n * seconds["obvious"] / (seconds["first"] + (n - 1) * seconds["next"]) for n in (25, 200)]
     print(f"C{channels:<3} NL{blocks:<2} B{size:<2} L{length}  {1e3 * seconds['train']:7.0f} ms "
-          f"{seconds['obvious train'] / seconds['train']:5.1f}× {seconds['train'] / least / 3:5.2f}  "
-          f"{1e3 * seconds['next']:6.0f} ms {seconds['obvious'] / seconds['next']:5.1f}× {seconds['next'] / least:5.2f}"
+          f"{seconds['obvious train'] / seconds['train']:5.1f}× {train[0]:5.2f} {train[1]:5.2f}  "
+          f"{1e3 * seconds['next']:6.0f} ms {seconds['obvious'] / seconds['next']:5.1f}× {once[0]:5.2f} {once[1]:5.2f}"
           f"  {many[0]:5.1f}× {many[1]:5.1f}×  {difference:.0e}", flush=True)  # fmt: skip
 
 
@@ -101,8 +102,10 @@ def memory() -> None:
 def main() -> None:
     """Run all."""
     torch.manual_seed(0)
-    print("times, × faster than the obvious network, and over the floor of single operations (a train step: over 3)\n"
-          "                        train step             one evaluation         25 evs  200 evs  difference")
+    print("Times; × faster than the obvious network; over the floors of single operations, run in order and repeated\n"
+          "alone (a training step: over three); 25 and 200 evaluations, the first of which computes the kernels, ×\n"
+          "faster; largest difference of the answers, relative to the largest.\n\n"
+          "                        training step                 one evaluation                25      200")  # fmt: skip
     for length in ROUNDS:
         for case in CASES:
             compare(*case, length)
