@@ -42,8 +42,8 @@ class DiffusionConfig:
 class NetworkConfig:
     """SSSD: residual channels H, blocks, state size N, the state space kernel; and options SSSD-ECG does not have.
 
-    These are samples folded into channels (`patch`), self-conditioning, a clock in heart beats, attention with
-    `heads` heads in each block (0 for none), and a Wiener filter beside the network for what is slower than `wiener`
+    These are samples folded into channels (`patch`), self-conditioning, beats drawn first (`clock`), attention with
+    `heads` heads in every second block (0 for none), and a Wiener filter beside the network for what is slower than `wiener`
     Hz (0 for none).
     """
 
@@ -117,9 +117,9 @@ class SamplingConfig:
     """How samples are drawn: sampler, evaluations of the network and their spacing over t (evenly, or evenly in the
     log signal-to-noise ratio), guidance scale (1 = none), records at once."""
 
-    sampler: str = "ddpm"
-    steps: int = 50
-    spacing: str = "even"
+    sampler: str = "dpmpp"
+    steps: int = 25
+    spacing: str = "log-snr"
     guidance: float = 1.0
     batch: int = 32
 

@@ -87,11 +87,6 @@ def check_values(config: "Config", flat: Mapping[str, Any]) -> None:
         raise InputError(
             f"network.heads={config.network.heads} does not divide 2 × network.channels={2 * config.network.channels}"
         )
-    if config.network.clock and "rate" not in config.conditions.groups:
-        raise InputError(
-            f"network.clock=True ticks at the heart rate, but conditions.groups={config.conditions.groups} has no "
-            "'rate'; add it, or set network.clock=False"
-        )
     if config.diffusion.target == "eps" and config.diffusion.schedule == "linear-zero":
         raise InputError("diffusion.target='eps' with diffusion.schedule='linear-zero': where no signal is left, eps "
                          "does not tell x0; use target v or x0")  # fmt: skip

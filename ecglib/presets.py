@@ -61,6 +61,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "training.save_every": 1000,
         "sampling.sampler": "ddpm",
         "sampling.steps": 200,
+        "sampling.spacing": "even",
         "sampling.batch": 8,
     },
 }

@@ -8,8 +8,8 @@ Mel losses ``v5``, ``v6`` and ``x0`` are those of the public code of MIDT-ECG's 
 published tables is not known); ``weighted`` is this book's, ``stft`` the same without filters, ``none`` the baseline. A
 mel variant sets every value of the mel loss, so that two of them differ in nothing but what is written here.
 
-Conditioning variants go from SSSD-ECG's 71 labels to one embedding a group, at the authors' widths; they have no clock,
-which would need the group ``rate``. The width with both age and sex beside the labels is inferred.
+Conditioning variants go from SSSD-ECG's 71 labels to one embedding a group, at the authors' widths. The width with both
+age and sex beside the labels is inferred.
 
 Source: SSSD-ECG and MIDT-ECG, from their public code.
 """
@@ -18,9 +18,8 @@ from typing import Any
 
 from ecglib.errors import choose
 
-_LABELS: dict[str, Any] = {"network.clock": False, "conditions.groups": ("statements",), "conditions.widths": (128,)}
-_GROUPS: dict[str, Any] = {"network.clock": False, "conditions.widths": (32,),
-                           "conditions.groups": ("diagnosis", "form", "rhythm", "age", "sex")}  # fmt: skip
+_LABELS: dict[str, Any] = {"conditions.groups": ("statements",), "conditions.widths": (128,)}
+_GROUPS: dict[str, Any] = {"conditions.groups": ("diagnosis", "form", "rhythm", "age", "sex"), "conditions.widths": (32,)}
 _AUTHORS: dict[str, Any] = {"mel.filters": "mel", "mel.floor": 1e-5, "mel.weighting": "none"}
 _WEIGHTED: dict[str, Any] = {"mel.weight": 0.02, "mel.estimate": "x0", "mel.filters": "mel", "mel.floor": 1e-2,
                              "mel.windows": (512, 256, 64), "mel.n_mels": (128, 64, 16),

@@ -138,7 +138,7 @@ def test_the_paper_preset_has_the_size_of_ssd_ecg_and_takes_a_step():
 def test_answers_and_gradients_equal_those_of_the_obvious_network(kernel, options):
     fast = small(NetworkConfig(channels=8, blocks=3, state=16, kernel=kernel, wiener=0.0, **options))
     obvious, (x, t, c) = ObviousSSSD(fast), inputs(batch=3)
-    seen = (x.flip(0), x.flip(2)) if fast.config.clock else ()
+    seen = (x.flip(0), x[:, [*range(8), 0]].flip(2)) if fast.config.clock else ()
     assert relative(fast(x, t, c, *seen), obvious(x, t, c, *seen)) < 1e-4
     for network in (fast, obvious):
         (network(x, t, c, *seen) - x).square().mean().backward()

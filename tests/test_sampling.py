@@ -70,7 +70,7 @@ def test_a_changed_sex_changes_the_sample(generator):
 def test_guidance_is_the_formula_and_one_is_none(generator):
     x = torch.randn(2, 8, 200, generator=torch.Generator().manual_seed(0))
     conditions, unknown = generator.conditions.encode(asked(2)), generator.conditions.unknown(2)
-    ticks = clock(generator.conditions.rate(conditions), torch.zeros(2), 200, 100)
+    ticks = clock([np.arange(0.3, 2, 0.8)] * 2, 200, 100)
 
     def estimate(c, guidance=1.0):
         with torch.no_grad():

@@ -1,11 +1,14 @@
-"""Train variants of a preset and measure what issue-sized tables need: ``python tools/trials.py TRIALS.csv OUT.csv``.
+"""Train variants of a preset and measure what each changes: ``python tools/trials.py TRIALS.csv OUT.csv``.
 
-TRIALS.csv has the columns ``name``, ``preset``, ``seed`` and ``changes`` (JSON: dotted names of `Config` → values).
-Each row is trained below ``work/trials/`` and sampled by three samplers; OUT.csv gets one row a trial and sampler, and
-the floor: real records against other real ones. Rows already in OUT.csv are not done again, so it can be stopped.
+TRIALS.csv has the columns ``name``, ``preset``, ``seed``, ``samplers`` (few or all) and ``changes`` (JSON: dotted names
+of `Config` → values). Each row is trained below ``work/trials/`` and sampled; OUT.csv gets one row a trial and sampler,
+and the floor: real records against other real ones. Rows already in OUT.csv are not done again, so it can be stopped.
+Trials run side by side with one thread each: two that share two cores do more steps a second than one that has both.
 """
 
+import datetime
 import json
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -13,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from joblib import Parallel, delayed
 
 from ecglib.config import Config
 from ecglib.diffusion import Generator, train
@@ -22,8 +26,10 @@ from ecglib.runs import atomic_file, work_folder
 from ecglib.signals import Cohort, load_cohort
 from ecglib.signals.beats import find_beats, rhythm_table
 
-SAMPLERS = (("ddpm", 200, "even"), ("ddpm", 50, "even"), ("ddim", 25, "log-snr"), ("dpmpp", 25, "even"),
-            ("dpmpp", 25, "log-snr"), ("dpmpp-sde", 25, "log-snr"))  # fmt: skip
+FEW = (("ddpm", 50, "even"), ("dpmpp", 25, "log-snr"))
+SAMPLERS = {"few": FEW, "all": (*FEW, ("ddpm", 200, "even"), ("ddim", 25, "even"), ("ddim", 25, "log-snr"),
+                                ("dpmpp", 25, "even"), ("dpmpp-sde", 25, "log-snr"))}  # fmt: skip
+ROOT = Path(__file__).parents[1]
 
 
 def template_snr(x: np.ndarray, fs: int) -> float:
@@ -66,8 +72,8 @@ def cohort_of(config: Config) -> Cohort:
     return Cohort.load(folder)
 
 
-def trial(name: str, config: Config) -> list[dict]:
-    """Train and measure one configuration: a row a sampler."""
+def trial(name: str, config: Config, samplers: str = "few") -> list[dict]:
+    """Train and measure one configuration: the floor, then a row a sampler."""
     cohort = cohort_of(config)
     members, _, test = cohort.split()
     real = test.select(np.arange(min(len(test), config.cohort.n_evaluate)))
@@ -76,8 +82,8 @@ def trial(name: str, config: Config) -> list[dict]:
     minutes = (time.perf_counter() - began) / 60
     generator = Generator.load(run)
     rows = np.random.default_rng(0).choice(len(members), len(real), replace=False)
-    rows_out = [{"name": "floor", "sampler": "", "seed": config.seed, **measure(real, members.select(np.sort(rows)))}]
-    for sampler, steps, spacing in SAMPLERS:
+    rows_out = [{"name": f"floor of {config.name}", "sampler": "none", "seed": config.seed, **measure(real, members.select(np.sort(rows)))}]
+    for sampler, steps, spacing in SAMPLERS[samplers]:
         began = time.perf_counter()
         samples = generator.sample(real.table, sampler=sampler, steps=steps, spacing=spacing, seed=config.seed)
         rows_out.append({"name": name, "sampler": f"{sampler}-{steps}-{spacing}", "seed": config.seed,
@@ -86,18 +92,29 @@ def trial(name: str, config: Config) -> list[dict]:
     return rows_out
 
 
+def rows_of(name: str, config: Config, samplers: str) -> pd.DataFrame:
+    """Do a trial with one thread, in a process of its own."""
+    torch.set_num_threads(1)
+    return pd.DataFrame(trial(name, config, samplers))
+
+
 def main(trials: Path, out: Path) -> None:
-    """Do every row of `trials` that `out` does not hold."""
-    done = pd.read_csv(out) if out.exists() else pd.DataFrame({"name": [], "seed": []})
+    """Do every row of `trials` that `out` does not hold, as many at once as there are cores."""
+    commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True).stdout
+    made = {"commit": commit.strip(), "torch": torch.__version__, "date": str(datetime.date.today())}
+    known = pd.read_csv(out, comment="#") if out.exists() else pd.DataFrame({"name": [], "seed": []})
+    todo = []
     for row in pd.read_csv(trials).itertuples():
-        if ((done["name"] == row.name) & (done["seed"] == row.seed)).any():
-            continue
-        config = Config.preset(row.preset).override({**json.loads(row.changes), "seed": int(row.seed)})
-        new = pd.DataFrame(trial(row.name, config))
-        known = (done["name"] == "floor") & (done["seed"] == row.seed)
-        done = pd.concat([done, new[1:] if known.any() else new]).reset_index(drop=True)
+        if not ((known["name"] == row.name) & (known["seed"] == row.seed)).any():
+            config = Config.preset(row.preset).override({**json.loads(row.changes), "seed": int(row.seed)})
+            cohort_of(config)  # before processes that share it
+            todo.append((row.name, config, row.samplers))
+    for new in Parallel(n_jobs=-1, return_as="generator_unordered")(delayed(rows_of)(*each) for each in todo):
+        new = new.assign(**made)
+        known = pd.concat([known, new]).drop_duplicates(["name", "sampler", "seed"])  # a floor comes with each trial
         with atomic_file(out) as temporary:
-            done.to_csv(temporary, index=False, float_format="%.4g")
+            head = "# command: python tools/trials.py tools/trials.csv book/results/trials.csv\n"
+            temporary.write_text(head + known.to_csv(index=False, float_format="%.4g"), encoding="utf-8")
         print(new.to_string(index=False), flush=True)
 
 

@@ -1,12 +1,13 @@
 """The generator: process, state space network, mel loss, conditions, training, sampling. Imports signals only."""
 
 from ecglib.diffusion.checkpoint import read_log
-from ecglib.diffusion.clock import beat_phase, clock
+from ecglib.diffusion.clock import beat_times, clock
 from ecglib.diffusion.conditions import GROUPS, Conditions
 from ecglib.diffusion.mel import MelLoss, mel_filters, spectrogram
 from ecglib.diffusion.model import Denoiser, SignalInfo, network_of
 from ecglib.diffusion.network import SSSD
 from ecglib.diffusion.process import Schedule, posterior_mean, predict_eps, predict_x0, q_sample, target_of
+from ecglib.diffusion.rhythm import RhythmModel
 from ecglib.diffusion.s4 import S4Layer
 from ecglib.diffusion.samplers import SAMPLERS, ddim, ddpm, dpmpp_2m
 from ecglib.diffusion.sampling import Generator
@@ -21,11 +22,12 @@ __all__ = [
     "Denoiser",
     "Generator",
     "MelLoss",
+    "RhythmModel",
     "S4Layer",
     "Schedule",
     "SignalInfo",
     "Workers",
-    "beat_phase",
+    "beat_times",
     "clock",
     "ddim",
     "ddpm",

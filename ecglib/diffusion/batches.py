@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 
 from ecglib.config import Config
-from ecglib.diffusion.clock import beat_phase, clock
+from ecglib.diffusion.clock import beat_times, clock
 from ecglib.diffusion.conditions import Conditions
 from ecglib.diffusion.model import SignalInfo
 from ecglib.diffusion.process import Schedule, draw_steps, loss_weight, q_sample, target_of
+from ecglib.diffusion.rhythm import DRAWS, series
+from ecglib.diffusion.rhythm import TIMESTEPS as RHYTHM_T
 from ecglib.diffusion.seeds import batch_rows, seeded
 from ecglib.diffusion.workers import ALONE, Workers
 from ecglib.errors import InputError, choose
@@ -38,7 +40,9 @@ class Batch:
     weight : float32 (B,)
         Of each record's squared error.
     conditions : float32 (B, K)
-    clock : float32 (B, 8, L) or None
+    clock : float32 (B, 9, L) or None
+    rhythm : tuple or None
+        What `RhythmModel.loss` takes beside conditions: intervals, noise, and steps (on the CPU).
     self_condition : bool
         Whether the network is first to make an estimate, and then to see it.
     """
@@ -51,6 +55,7 @@ class Batch:
     weight: Tensor
     conditions: Tensor
     clock: Tensor | None
+    rhythm: tuple[Tensor, Tensor, Tensor] | None
     self_condition: bool
 
     def to(self, device: torch.device) -> "Batch":
@@ -62,6 +67,9 @@ class Batch:
             value = getattr(self, field.name)
             if isinstance(value, Tensor) and field.name != "t":
                 moved[field.name] = value.pin_memory().to(device, non_blocking=True)
+        if self.rhythm is not None:
+            intervals, noise, steps = self.rhythm
+            moved["rhythm"] = intervals.to(device), noise.to(device), steps
         return replace(self, **moved)
 
 
@@ -84,7 +92,8 @@ class Batches:
         self.config, self.signals, self.schedule, self.cohort, self.workers = config, signals, schedule, cohort, workers
         self.groups = Conditions(config.conditions.groups)
         self.encoded = self.groups.encode(cohort.table)
-        self.phase = beat_phase(cohort) if config.network.clock else torch.zeros(len(cohort))
+        self.beats = beat_times(cohort) if config.network.clock else []
+        self.intervals = series(self.beats, signals.n_times / signals.fs)
         self.chance = class_chance(cohort.table, config.training.classes)
 
     def records(self, n: int) -> Tensor:
@@ -111,7 +120,7 @@ class Batches:
         ----------
         rows : int64 (B,)
         generator : torch.Generator
-            Draws what is dropped, noise, steps and self-conditioning, in this order, for all records.
+            Draws what is dropped, noise, steps, self-conditioning and the rhythm's, in this order, for all records.
         drop : float
             Probability of dropping conditions.
         workers : Workers
@@ -123,14 +132,18 @@ class Batches:
         eps = torch.randn((len(rows), len(signals.leads), signals.n_times), generator=generator)[mine]
         t = draw_steps(diffusion, self.schedule, len(rows), generator)[mine]
         self_condition = network.self_conditioning and bool(torch.rand((), generator=generator) < 0.5)
+        rhythm, ticks = None, None
+        if network.clock:
+            intervals = self.intervals[rows]
+            noise = torch.randn((len(rows), DRAWS, intervals.shape[1]), generator=generator)
+            steps = torch.randint(RHYTHM_T, (len(rows), DRAWS), generator=generator)
+            rhythm = intervals[mine], noise[mine], steps[mine]
+            ticks = clock([self.beats[row] for row in rows[mine]], signals.n_times, signals.fs)
         rows = rows[mine]
         x0 = signals.to_model(torch.from_numpy(to_eight_leads(np.asarray(self.cohort.x[rows]))))
-        ticks = None
-        if network.clock:
-            ticks = clock(self.groups.rate(conditions), self.phase[rows], signals.n_times, signals.fs)
         return Batch(x0, q_sample(self.schedule, x0, t, eps), target_of(self.schedule, diffusion.target, x0, t, eps), t,
                      self.schedule.alpha_bar[t].to(x0), loss_weight(diffusion, self.schedule, t).to(x0), conditions,
-                     ticks, self_condition)  # fmt: skip
+                     ticks, rhythm, self_condition)  # fmt: skip
 
 
 def class_chance(table: pd.DataFrame, classes: str) -> np.ndarray | None:

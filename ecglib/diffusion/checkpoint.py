@@ -26,7 +26,7 @@ from ecglib.errors import InputError
 from ecglib.runs import MANIFEST, read_manifest, write_text
 
 CHECKPOINT, LOG = "checkpoint.safetensors", "log.csv"
-LOG_COLUMNS = ("step", "train", "mse", "mel", "gradient", "validation", "seconds_per_step", "minutes_left")
+LOG_COLUMNS = ("step", "train", "mse", "mel", "rhythm", "gradient", "validation", "seconds_per_step", "minutes_left")
 
 
 def save_checkpoint(path: Path, network: SSSD, average: SSSD, optimiser: Optimiser, step: int,
@@ -106,7 +106,7 @@ def open_log(run: Path, n_rows: int | None = None) -> list[dict[str, float]]:
 def read_log(run: Path | str) -> list[dict[str, float]]:
     """Return the training log of a finished run: one dict a validation, with the keys of `LOG_COLUMNS`.
 
-    ``train`` (the loss), its parts ``mse`` and ``mel``, and ``gradient``, the gradient's norm before clipping, are of
+    ``train`` (the loss), its parts ``mse``, ``mel`` and ``rhythm``, and ``gradient``, the gradient's norm before clipping, are of
     the last batch; ``validation`` is the loss of the averaged model. ``seconds_per_step`` counts since the row before.
     """
     read_manifest(run, "run")

@@ -1,15 +1,18 @@
-r"""A clock that ticks in heart beats: what turns "regular" from a distant relation into a local one.
+r"""A clock that ticks in heart beats: it shows the network when each beat is due, so that only its shape is to be drawn.
 
 A small network learns the shape of a beat in minutes, but not that the next one is due 800 ms later, and that all
-twelve are to be evenly spaced. The clock shows it the time in beats since the record's start, :math:`r\tau + \phi`, as
+twelve are to be evenly spaced. So time is also told in beats, by a phase φ(τ) that is a whole number at each beat and
+straight in between, as
 
-.. math:: \sin 2\pi k(r\tau + \phi),\ \cos 2\pi k(r\tau + \phi), \quad k = 1, …, 4,
+.. math:: \sin 2\pi k\varphi(\tau),\ \cos 2\pi k\varphi(\tau) \quad (k = 1, …, 4), \qquad
+          \ln \big(1\,\mathrm{s} \cdot \dot\varphi(\tau)\big)
 
-with r the heart rate asked for and φ a phase that puts beats at whole numbers. In training φ is measured; it means
-nothing medically, so sampling draws it at random. Source: this project; neither paper has it (equation clock).
+In training the beats are the record's own; in sampling they are drawn first, by `ecglib.diffusion.rhythm`.
+Source: this project; neither paper has it (equation clock).
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -19,49 +22,50 @@ from ecglib.signals import Cohort
 from ecglib.signals.beats import find_beats
 
 HARMONICS = 4
+CHANNELS = 2 * HARMONICS + 1
 
 
-def clock(rate: Tensor, phase: Tensor, n_times: int, fs: int) -> Tensor:
+def clock(beats: Sequence[np.ndarray], n_times: int, fs: int) -> Tensor:
     """Return the clock of each record.
 
     Parameters
     ----------
-    rate : float32 (B,)
-        Beats per second; 0 where it is unknown: the clock then shows zeros throughout.
-    phase : float32 (B,)
-        φ, in beats.
+    beats : sequence of float arrays
+        When each record's beats are, rising, in seconds from its start. The first and the last interval go on to both
+        ends. With fewer than two beats no interval is known, and the clock shows zeros throughout.
     n_times, fs : int
         Samples, and sampling rate in Hz.
 
     Returns
     -------
-    float32 (B, 8, n_times)
+    float32 (B, 9, n_times)
     """
-    beats = rate[:, None] * torch.arange(n_times, device=rate.device) / fs + phase.to(rate)[:, None]  # (B, L)
-    k = torch.arange(1, HARMONICS + 1, device=rate.device)[:, None]
-    angle = 2 * math.pi * k * beats[:, None]  # (B, 4, L)
-    return torch.cat([angle.sin(), angle.cos()], dim=1) * (rate > 0)[:, None, None]
+    return torch.stack([_one_clock(np.asarray(times, np.float64), n_times, fs) for times in beats])
 
 
-def beat_phase(cohort: Cohort) -> Tensor:
-    r"""Measure φ: the circular mean of :math:`-r\tau` over a record's beats, in beats.
+def _one_clock(times: np.ndarray, n_times: int, fs: int) -> Tensor:
+    if len(times) < 2:
+        return torch.zeros(CHANNELS, n_times)
+    now = np.arange(n_times) / fs
+    rr = np.diff(times)
+    k = np.clip(np.searchsorted(times, now, side="right") - 1, 0, len(rr) - 1)  # (L,), the interval we are in
+    phase = (now - times[k]) / rr[k]
+    angle = 2 * math.pi * np.arange(1, HARMONICS + 1)[:, None] * phase  # (4, L)
+    return torch.from_numpy(np.vstack([np.sin(angle), np.cos(angle), -np.log(rr[k])]).astype(np.float32))
+
+
+def beat_times(cohort: Cohort) -> list[np.ndarray]:
+    """Return when each record's beats are: from ``waves`` where the cohort has them, else found in the signals.
 
     Parameters
     ----------
     cohort : Cohort
-        With ``heart_rate`` in its table; beats from ``waves`` where it has them, else found in the signals.
 
     Returns
     -------
-    float32 tensor (n_records,)
-        In [−0.5, 0.5]; 0 where the rate is unknown or no beat is found.
+    list of float64 arrays
+        Seconds from each record's start.
     """
     known = {} if cohort.waves is None else {i: r.dropna().to_numpy() for i, r in cohort.waves.groupby("ecg_id")["r"]}
-    phases = np.zeros(len(cohort), dtype=np.float32)
-    for k, (ecg_id, rate) in enumerate(zip(cohort.table["ecg_id"], cohort.table["heart_rate"], strict=True)):
-        if np.isnan(rate):
-            continue
-        beats = known[ecg_id] if ecg_id in known else find_beats(cohort.x[k], cohort.fs)
-        if len(beats):
-            phases[k] = np.angle(np.exp(-2j * np.pi * rate / 60 * beats).mean()) / (2 * np.pi)
-    return torch.from_numpy(phases)
+    return [known[ecg_id] if ecg_id in known else find_beats(cohort.x[k], cohort.fs)
+            for k, ecg_id in enumerate(cohort.table["ecg_id"])]  # fmt: skip

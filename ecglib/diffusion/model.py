@@ -18,6 +18,7 @@ from ecglib.config import Config
 from ecglib.diffusion.conditions import Conditions
 from ecglib.diffusion.network import SSSD, build_network
 from ecglib.diffusion.process import Schedule, predict_x0
+from ecglib.diffusion.rhythm import RhythmModel
 from ecglib.diffusion.wiener import WienerFilter
 from ecglib.errors import InputError
 from ecglib.runs import atomic_file, read_manifest, sha256_of, write_text
@@ -82,8 +83,8 @@ class Denoiser:
     conditions : float tensor (B, K)
     unknown : float tensor (B, K) or None
         Encoding of "nothing is known", for guidance.
-    clock : float tensor (B, 8, L) or None
-        From `ecglib.diffusion.clock`, where the network has one. Guidance leaves it running.
+    clock : float tensor (B, 9, L) or None
+        From `ecglib.diffusion.clock`, where the network has one. Guidance leaves it as it is.
     guidance : float
         w: x0_hat = x0_hat(unknown) + w (x0_hat(conditions) − x0_hat(unknown)); 1 is no guidance, and costs one
         evaluation instead of two (equation guidance).
@@ -120,13 +121,15 @@ class Denoiser:
 def network_of(config: Config, n_leads: int, n_times: int | None = None) -> SSSD:
     """Build the network of a configuration, with initial weights that depend on ``config.seed`` alone.
 
-    Its Wiener filter, where it has one, is made for records of `n_times` samples (those of ``config.cohort`` unless
-    given), and is still to be fitted.
+    Its rhythm model and its Wiener filter, where it has them, are made for records of `n_times` samples (those of
+    ``config.cohort`` unless given), and are still to be fitted.
     """
     conditions, cohort = Conditions(config.conditions.groups), config.cohort
     network = build_network(config.network, n_leads, conditions.sizes, config.conditions.widths, config.seed)
+    n_times = round(cohort.fs * cohort.seconds) if n_times is None else n_times
+    if config.network.clock:
+        network.rhythm = RhythmModel(n_times / cohort.fs, conditions.sizes, config.seed)
     if config.network.wiener:
-        n_times = round(cohort.fs * cohort.seconds) if n_times is None else n_times
         network.wiener = WienerFilter(n_leads, n_times, cohort.fs, config.network.wiener)
     return network
 

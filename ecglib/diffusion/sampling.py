@@ -1,5 +1,6 @@
 """Sampling: a trained generator, asked for patients, answers with a synthetic cohort."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -146,20 +147,19 @@ class Generator:
                  "epsilon": "none: not differentially private"}  # fmt: skip
         return Cohort(x.astype(np.float32), self.signals.fs, LEADS_12, asked, source="synthetic", notes=notes)
 
-    def denoiser(self, encoded: Tensor, guidance: float = 1.0, phase: Tensor | None = None) -> Denoiser:
+    def denoiser(self, encoded: Tensor, guidance: float = 1.0, beats: Sequence[np.ndarray] | None = None) -> Denoiser:
         """Return ``denoise(x_t, t) -> x0_hat`` for records with given conditions.
 
         Parameters
         ----------
         encoded : float32 (B, K)
         guidance : float
-        phase : float32 (B,), optional
-            The clock's phase, in beats: 0 puts a beat at the record's start.
+        beats : sequence of float arrays, optional
+            When each record's beats are, in seconds, where the network has a clock; not given, they are unknown to it.
         """
         ticks = None
-        if self.config.network.clock:
-            phase = torch.zeros(len(encoded)) if phase is None else phase
-            ticks = clock(self.conditions.rate(encoded), phase, self.signals.n_times, self.signals.fs)
+        if self.config.network.clock and beats is not None:
+            ticks = clock(beats, self.signals.n_times, self.signals.fs).to(encoded)
         unknown = self.conditions.unknown(len(encoded)).to(encoded)
         bf16 = self.device.type == "cuda" and self.config.training.precision == "bf16"
         return Denoiser(self.network, self.schedule, self.config.diffusion.target, encoded, unknown, guidance, ticks,
@@ -172,12 +172,42 @@ class Generator:
         if not 0 <= guidance <= 100:  # NaN fails too
             raise InputError(f"guidance={guidance}; expected 0 to 100, 1 for none")
         spaced_steps(self.schedule, steps, spacing)
-        encoded = self.conditions.encode(asked).to(self.device)
-        keys = [(seed, int(i), int(copy)) for i, copy in zip(asked["source_ecg_id"], asked["copy"], strict=True)]
-        noise = RecordNoise(keys, (len(self.signals.leads), self.signals.n_times), self.device)
-        denoise = self.denoiser(encoded, guidance, noise.phase())
+        encoded, noise = self.conditions.encode(asked).to(self.device), self._noise(asked, seed)
+        denoise = self.denoiser(encoded, guidance, self._beats(encoded, noise))
         return SAMPLERS[sampler](denoise, noise(), self.schedule, steps=steps, spacing=spacing, noise=noise,
                                  on_step=on_step)  # fmt: skip
+
+    def draw_beats(self, table: pd.DataFrame, *, seed: int = 0, copies: int = 1) -> list[np.ndarray]:
+        """Draw when the beats of records are: those that `sample` draws first, of which the signal is then made.
+
+        Parameters
+        ----------
+        table, seed, copies
+            As in `sample`.
+
+        Returns
+        -------
+        list of float64 arrays
+            Seconds from each record's start, from before it to beyond its end.
+
+        Raises
+        ------
+        InputError
+            If the network has no clock (``network.clock``): it leaves rhythm to the signal.
+        """
+        asked = check_table(asked_table(table, copies))
+        beats = self._beats(self.conditions.encode(asked).to(self.device), self._noise(asked, seed))
+        if beats is None:
+            raise InputError("network.clock=False: this generator draws no beats before the signal; train one with it")
+        return beats
+
+    def _noise(self, asked: pd.DataFrame, seed: int) -> RecordNoise:
+        keys = [(seed, int(i), int(copy)) for i, copy in zip(asked["source_ecg_id"], asked["copy"], strict=True)]
+        return RecordNoise(keys, (len(self.signals.leads), self.signals.n_times), self.device)
+
+    def _beats(self, encoded: Tensor, noise: RecordNoise) -> list[np.ndarray] | None:
+        rhythm = self.network.rhythm
+        return None if rhythm is None else rhythm.sample(encoded, noise, noise.uniform())
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -57,10 +57,11 @@ class RecordNoise:
         states = [np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1 for key in keys]
         self.generators = [torch.Generator().manual_seed(int(state)) for state in states]
 
-    def phase(self) -> Tensor:
-        """Return one number in [0, 1) a record, for the clock: float32 (B,)."""
+    def uniform(self) -> Tensor:
+        """Return one number in [0, 1) a record: float32 (B,)."""
         return torch.cat([torch.rand(1, generator=g) for g in self.generators]).to(self.device)
 
-    def __call__(self) -> Tensor:
-        """Return the next draw: float32 (B, C, L)."""
-        return torch.stack([torch.randn(self.shape, generator=g) for g in self.generators]).to(self.device)
+    def __call__(self, shape: tuple[int, ...] | None = None) -> Tensor:
+        """Return the next draw: float32 (B, C, L), or (B, *shape)."""
+        shape = self.shape if shape is None else shape
+        return torch.stack([torch.randn(shape, generator=g) for g in self.generators]).to(self.device)

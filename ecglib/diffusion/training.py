@@ -148,6 +148,8 @@ class _Loop:
         for network in (self.network, self.average):
             if network.wiener is not None:
                 network.wiener.fit(self.batches.records(N_SPECTRA).to(self.device))
+            if network.rhythm is not None:
+                network.rhythm.fit(self.batches.intervals.to(self.device))
         if config.training.compile:
             self.network.compile()  # its calls, not itself: names and weights stay as they are
         t = config.training
@@ -179,11 +181,11 @@ class _Loop:
             while self.step < last:
                 report = self._one_step(batch, signals.asked)
                 batch = self.batches.of_step(self.step).to(self.device)  # drawn while a GPU is at work
-                loss, mse, mel, gradient, asked = report.tolist()
+                loss, mse, mel, rhythm, gradient, asked = report.tolist()
                 self._check_finite(loss=loss, gradient=gradient)
                 bar.update()
                 if first and (self.step % t.validate_every == 0 or self.step == t.steps):
-                    self._validate({"train": loss, "mse": mse, "mel": mel, "gradient": gradient})
+                    self._validate({"train": loss, "mse": mse, "mel": mel, "rhythm": rhythm, "gradient": gradient})
                     bar.set_postfix_str(f"validation {self.rows[-1]['validation']:.4f}")
                 if first and t.sheet_every and self.step % t.sheet_every == 0:
                     self._draw_sheet()
@@ -194,13 +196,13 @@ class _Loop:
                     raise KeyboardInterrupt
 
     def _one_step(self, batch: Batch, stop: bool) -> Tensor:
-        """Update the weights; return loss, squared error, mel loss, gradient norm and whether to stop: float (5,)."""
+        """Update the weights; return the loss, its three parts, gradient norm and whether to stop: float (6,)."""
         config, t = self.config, self.config.training
-        mse, mel = self._losses(self.network, batch)
-        loss = mse + config.mel.weight * mel
+        mse, mel, rhythm = self._losses(self.network, batch)
+        loss = mse + config.mel.weight * mel + rhythm
         self.network.zero_grad(set_to_none=True)
         loss.backward()
-        report = torch.stack([loss.detach(), mse.detach(), mel.detach(), torch.full_like(loss, float(stop))])
+        report = torch.stack([part.detach() for part in (loss, mse, mel, rhythm, torch.full_like(loss, float(stop)))])
         self.workers.average([p.grad for p in self.network.parameters() if p.grad is not None] + [report])
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), t.clip or math.inf)
         self.optimiser.step(learning_rate(self.step, config))
@@ -208,10 +210,10 @@ class _Loop:
         self.step += 1
         keep = min(t.ema, (1 + self.step) / (10 + self.step))  # its memory grows with the steps done, up to t.ema
         get_ema_multi_avg_fn(keep)(list(self.average.parameters()), list(self.network.parameters()), 0)
-        return torch.cat([report[:3], norm[None], report[3:]])
+        return torch.cat([report[:4], norm[None], report[4:]])
 
-    def _losses(self, network: SSSD, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return (weighted mean squared error of the target, mel loss) of a batch."""
+    def _losses(self, network: SSSD, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Return (weighted mean squared error of the target, mel loss, the rhythm's loss) of a batch."""
         config, c, previous = self.config, batch.conditions, None
         t, bf16 = batch.t.to(self.device, non_blocking=True), config.training.precision == "bf16"
         if batch.self_condition:
@@ -220,19 +222,23 @@ class _Loop:
                 previous = predict_x0(self.schedule, config.diffusion.target, batch.x_t, batch.t, previous)
         output = evaluate(network, batch.x_t, t, c, previous, batch.clock, batch.alpha_bar, bf16=bf16)
         mse = (batch.weight * (output - batch.target).square().mean(dim=(1, 2))).mean()
+        rhythm = mse.new_zeros(())
+        if network.rhythm is not None and batch.rhythm is not None:
+            intervals, noise, steps = batch.rhythm
+            rhythm = network.rhythm.loss(intervals, c, noise, steps)
         if self.mel is None:
-            return mse, mse.new_zeros(())
+            return mse, mse.new_zeros(()), rhythm
         x0_hat = predict_x0(self.schedule, config.diffusion.target, batch.x_t, batch.t, output)
         estimate = mel_estimate(config.mel, self.schedule, batch.x_t, batch.t, x0_hat)
-        return mse, self.mel(estimate, batch.x0, batch.alpha_bar)
+        return mse, self.mel(estimate, batch.x0, batch.alpha_bar), rhythm
 
     @torch.no_grad()
     def _validate(self, losses: dict[str, float]) -> None:
         """Measure the averaged model on fixed records, steps and noise; keep it if it is the best so far."""
         total, n = 0.0, 0
         for batch in self.validation:
-            mse, mel = self._losses(self.average, batch.to(self.device))
-            total, n = total + float(mse + self.config.mel.weight * mel) * len(batch.t), n + len(batch.t)
+            mse, mel, rhythm = self._losses(self.average, batch.to(self.device))
+            total, n = total + float(mse + self.config.mel.weight * mel + rhythm) * len(batch.t), n + len(batch.t)
         value = total / n
         self._check_finite(validation=value)
         now = time.perf_counter()

@@ -105,7 +105,7 @@ def main() -> None:
     print("Times; × faster than the obvious network; over the floors of single operations, run in order and repeated\n"
           "alone (a training step: over three); 25 and 200 evaluations, the first of which computes the kernels, ×\n"
           "faster; largest difference of the answers, relative to the largest.\n\n"
-          "                        training step                 one evaluation                25      200")  # fmt: skip
+          "                        training step                 one evaluation                25      200")
     for length in ROUNDS:
         for case in CASES:
             compare(*case, length)
