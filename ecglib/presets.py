@@ -26,7 +26,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "network.blocks": 8,
         "network.patch": 5,
         "training.steps": 4000,
-        "training.ema": 0.9995,
+        "training.ema": 0.999,
         "training.validate_every": 500,
         "training.save_every": 500,
     },
