@@ -19,7 +19,8 @@ from typing import Any
 from ecglib.errors import choose
 
 _LABELS: dict[str, Any] = {"conditions.groups": ("statements",), "conditions.widths": (128,)}
-_GROUPS: dict[str, Any] = {"conditions.groups": ("diagnosis", "form", "rhythm", "age", "sex"), "conditions.widths": (32,)}
+_GROUPS: dict[str, Any] = {"conditions.groups": ("diagnosis", "form", "rhythm", "age", "sex"),
+                           "conditions.widths": (32,)}  # fmt: skip
 _AUTHORS: dict[str, Any] = {"mel.filters": "mel", "mel.floor": 1e-5, "mel.weighting": "none"}
 _WEIGHTED: dict[str, Any] = {"mel.weight": 0.02, "mel.estimate": "x0", "mel.filters": "mel", "mel.floor": 1e-2,
                              "mel.windows": (512, 256, 64), "mel.n_mels": (128, 64, 16),

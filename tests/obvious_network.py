@@ -118,6 +118,28 @@ class ObviousBlock(nn.Module):
         return (x + self.residual(gated)) * math.sqrt(0.5), self.skip(gated)
 
 
+class Unfolding(nn.Module):
+    """Each position's features → `p` samples of each lead."""
+
+    def __init__(self, linear: nn.Linear, leads: int, p: int) -> None:
+        super().__init__()
+        self.spread = nn.ConvTranspose1d(linear.in_features, leads, p, stride=p, bias=False)
+        self.bias = nn.Parameter(linear.bias.detach().view(leads, p).clone())
+        with torch.no_grad():
+            self.spread.weight.copy_(linear.weight.T.view_as(self.spread.weight))
+
+    def forward(self, y: Tensor) -> Tensor:
+        """(B, H, L/p) → (B, C, L)."""
+        return (self.spread(y).unflatten(-1, (-1, self.bias.shape[1])) + self.bias[:, None]).flatten(-2)
+
+
+def obvious_average_beat(x: Tensor, away: Tensor) -> Tensor:
+    """Sample by sample: the mean of those that lie as long after their beats."""
+    rows = [[record[:, since == since[k]].mean(dim=1) for k in range(len(since))]
+            for record, since in zip(x, away.round(), strict=True)]  # fmt: skip
+    return torch.stack([torch.stack(row, dim=1) for row in rows])
+
+
 class ObviousSSSD(nn.Module):
     """The network, with the weights of a fast one, which is called in the same way."""
 
@@ -132,15 +154,16 @@ class ObviousSSSD(nn.Module):
         self.embeddings = nn.ParameterList(nn.Parameter(e.weight.detach().T.clone()) for e in fast.embeddings)
         self.blocks = nn.ModuleList(ObviousBlock(block, fast, k) for k, block in enumerate(fast.blocks))
         self.collect = pointwise(fast.collect)
-        self.leave = nn.ConvTranspose1d(h, leads, p, stride=p, bias=False)
-        self.bias = nn.Parameter(fast.leave.bias.detach().view(leads, p).clone())
-        with torch.no_grad():
-            self.leave.weight.copy_(fast.leave.weight.T.view_as(self.leave.weight))
+        self.leave = Unfolding(fast.leave, leads, p)
+        self.gate = None if fast.gate is None else Unfolding(fast.gate, leads, p)
 
     def forward(self, x_t: Tensor, t: Tensor, conditions: Tensor | None = None, previous: Tensor | None = None,
                 clock: Tensor | None = None) -> Tensor:  # fmt: skip
         """Estimate, as `SSSD.forward` does."""
-        inputs = [x_t] + [part for part in (previous, clock) if part is not None]
+        inputs = [x_t] + [part for part in (previous,) if part is not None]
+        if clock is not None:
+            inputs.append(clock[:, :-1])
+            inputs += [obvious_average_beat(x_t, clock[:, -1])] if self.config.average else []
         x = F.relu(self.enter(torch.cat(inputs, dim=1)))
         step, condition = self.step(step_embedding(t)), None
         if self.groups:
@@ -150,5 +173,8 @@ class ObviousSSSD(nn.Module):
         for block in self.blocks:
             x, skip = block(x, step, condition)
             skips = skips + skip
-        y = self.leave(F.relu(self.collect(skips * math.sqrt(1 / len(self.blocks)))))
-        return (y.unflatten(-1, (-1, self.config.patch)) + self.bias[:, None]).flatten(-2)
+        y = F.relu(self.collect(skips * math.sqrt(1 / len(self.blocks))))
+        if self.gate is None:
+            return self.leave(y)
+        means = F.avg_pool1d(x_t, self.config.patch).repeat_interleave(self.config.patch, dim=-1)
+        return self.leave(y) + torch.sigmoid(self.gate(y)) * (x_t - means)

@@ -1,25 +1,30 @@
 """The SSSD network: shapes, folding, conditions that matter, the size of SSSD-ECG."""
 
+from dataclasses import replace
+
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from ecglib.config import Config, NetworkConfig
-from ecglib.diffusion import Conditions, network_of
+from ecglib.diffusion import Conditions, clock, network_of
 from ecglib.diffusion.network import Attention, Convolution3, build_network, step_embedding
 from ecglib.diffusion.state_space import KERNELS
 from ecglib.errors import InputError
 from tests.obvious_network import ObviousSSSD
 
 PLAIN = {"patch": 1, "self_conditioning": False, "clock": False, "heads": 0}
-OPTIONS = {"patch": 4, "self_conditioning": True, "clock": True, "heads": 2}
-SMALL = NetworkConfig(channels=8, blocks=2, state=8, patch=4, self_conditioning=True, clock=True, heads=2)
+OPTIONS = {"patch": 4, "self_conditioning": True, "clock": True, "heads": 2, "average": True, "skip": True}
+SMALL = NetworkConfig(channels=8, blocks=2, state=8, patch=4, heads=2, average=True, skip=True)
 
 
 def small(config: NetworkConfig = SMALL, groups=(4, 3), seed: int = 0):
     network = build_network(config, 8, groups, (5,), seed)
-    torch.nn.init.normal_(network.leave.weight, generator=torch.Generator().manual_seed(1))
+    for head in (network.leave, network.gate):
+        if head is not None:
+            torch.nn.init.normal_(head.weight, generator=torch.Generator().manual_seed(1))
     return network
 
 
@@ -35,8 +40,16 @@ def inputs(batch: int = 2, length: int = 80):
 
 
 def test_a_new_network_answers_zero_as_ssd_ecg_does():
-    network = build_network(SMALL, 8, (4, 3), (5,), 0)
+    network = build_network(replace(SMALL, skip=False), 8, (4, 3), (5,), 0)
     assert torch.equal(network(*inputs()), torch.zeros(2, 8, 80))
+
+
+def test_the_gate_of_a_new_network_is_nearly_shut_and_an_open_one_lets_detail_pass():
+    network, (x, t, c) = build_network(SMALL, 8, (4, 3), (5,), 0), inputs()
+    detail = x - x.view(2, 8, 20, 4).mean(dim=-1).repeat_interleave(4, dim=-1)
+    assert torch.allclose(network(x, t, c), torch.sigmoid(torch.tensor(-4.0)) * detail, atol=1e-6)
+    torch.nn.init.constant_(network.gate.bias, 30.0)
+    assert torch.allclose(network(x, t, c), detail, atol=1e-6)
 
 
 def test_unfold_undoes_fold_and_keeps_neighbours_together():
@@ -74,7 +87,10 @@ def test_step_conditions_and_previous_all_change_the_answer():
     assert (network(x, t + 50, c) - base).abs().max() > 1e-4
     assert (network(x, t, c.flip(0)) - base).abs().max() > 1e-4
     assert (network(x, t, c, x) - base).abs().max() > 1e-4
-    assert (network(x, t, c, None, x) - base).abs().max() > 1e-4
+    ticks = clock([np.arange(0.5, 8, 0.9)] * 2, 80, 10)
+    assert (network(x, t, c, None, ticks) - base).abs().max() > 1e-4
+    with pytest.raises(InputError, match=r"clock has shape \(2, 8, 80\); expected \(2, 10, 80\)"):
+        network(x, t, c, None, x)
     assert torch.equal(network(x, t, c, torch.zeros_like(x)), base)
 
 
@@ -90,7 +106,7 @@ def test_every_parameter_gets_a_gradient():
     network = small()
     x = inputs(batch=7)[0]
     network(x, torch.arange(7), torch.cat([torch.eye(4).repeat(2, 1)[:7], torch.eye(3).repeat(3, 1)[:7]], dim=1),
-            x, x).square().sum().backward()  # fmt: skip
+            x, clock([np.arange(0.5, 8, 0.9)] * 7, 80, 10)).square().sum().backward()  # fmt: skip
     without = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     # The last block's residual goes nowhere: half of its output matrix is used, so its gradient is not zero either.
     assert without == []
@@ -138,7 +154,8 @@ def test_the_paper_preset_has_the_size_of_ssd_ecg_and_takes_a_step():
 def test_answers_and_gradients_equal_those_of_the_obvious_network(kernel, options):
     fast = small(NetworkConfig(channels=8, blocks=3, state=16, kernel=kernel, wiener=0.0, **options))
     obvious, (x, t, c) = ObviousSSSD(fast), inputs(batch=3)
-    seen = (x.flip(0), x[:, [*range(8), 0]].flip(2)) if fast.config.clock else ()
+    beats = [np.arange(0.3, x.shape[2] / 10, gap) for gap in (0.8, 0.9, 1.1)]
+    seen = (x.flip(0), clock(beats, x.shape[2], 10)) if fast.config.clock else ()
     assert relative(fast(x, t, c, *seen), obvious(x, t, c, *seen)) < 1e-4
     for network in (fast, obvious):
         (network(x, t, c, *seen) - x).square().mean().backward()

@@ -12,10 +12,10 @@ from test_checkpoint import in_child
 from test_training import TINY, tiny_cohort
 
 from ecglib.diffusion import Generator, clock, train
-from ecglib.diffusion.model import Denoiser, load_tensors, save_tensors
+from ecglib.diffusion.model import Denoiser, SignalInfo, load_tensors, network_of, save_tensors
 from ecglib.diffusion.samplers import spaced_steps
 from ecglib.errors import InputError
-from ecglib.signals import LEADS_12, einthoven_residual
+from ecglib.signals import LEADS_8, LEADS_12, einthoven_residual
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +60,30 @@ def test_samples_are_a_cohort_of_twelve_leads_that_obey_einthoven(generator):
     samples = generator.sample(asked())
     assert samples.leads == LEADS_12 and samples.fs == 100 and samples.source == "synthetic"
     assert np.abs(einthoven_residual(samples.x.astype(np.float64))).max() < 1e-5
+
+
+def test_the_beats_drawn_are_those_the_signal_is_made_of(generator, monkeypatch):
+    seen = []
+
+    def watched(beats, *size):
+        seen.extend(beats)
+        return clock(beats, *size)
+
+    monkeypatch.setattr("ecglib.diffusion.sampling.clock", watched)
+    generator.sample(asked(3), copies=2, seed=4, batch=4)
+    drawn = generator.draw_beats(asked(3), copies=2, seed=4)
+    assert len(drawn) == len(seen) == 6
+    for ours, theirs in zip(drawn, seen, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+    assert not np.allclose(drawn[0], generator.draw_beats(asked(1), seed=5)[0])
+
+
+def test_a_generator_without_a_clock_draws_no_beats():
+    config = TINY.override({"network.clock": False})
+    network = network_of(config, 8, 200)
+    signals = SignalInfo(LEADS_8, 100, 200, (0.0,) * 8, (1.0,) * 8)
+    with pytest.raises(InputError, match=r"network\.clock=False"):
+        Generator(config, signals, network).draw_beats(asked(1))
 
 
 def test_a_changed_sex_changes_the_sample(generator):

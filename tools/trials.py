@@ -82,7 +82,8 @@ def trial(name: str, config: Config, samplers: str = "few") -> list[dict]:
     minutes = (time.perf_counter() - began) / 60
     generator = Generator.load(run)
     rows = np.random.default_rng(0).choice(len(members), len(real), replace=False)
-    rows_out = [{"name": f"floor of {config.name}", "sampler": "none", "seed": config.seed, **measure(real, members.select(np.sort(rows)))}]
+    others = measure(real, members.select(np.sort(rows)))
+    rows_out = [{"name": f"floor of {config.name}", "sampler": "none", "seed": config.seed, **others}]
     for sampler, steps, spacing in SAMPLERS[samplers]:
         began = time.perf_counter()
         samples = generator.sample(real.table, sampler=sampler, steps=steps, spacing=spacing, seed=config.seed)

@@ -106,8 +106,9 @@ def open_log(run: Path, n_rows: int | None = None) -> list[dict[str, float]]:
 def read_log(run: Path | str) -> list[dict[str, float]]:
     """Return the training log of a finished run: one dict a validation, with the keys of `LOG_COLUMNS`.
 
-    ``train`` (the loss), its parts ``mse``, ``mel`` and ``rhythm``, and ``gradient``, the gradient's norm before clipping, are of
-    the last batch; ``validation`` is the loss of the averaged model. ``seconds_per_step`` counts since the row before.
+    ``train`` (the loss), its parts ``mse``, ``mel`` and ``rhythm``, and ``gradient``, the gradient's norm before
+    clipping, are of the last batch; ``validation`` is the loss of the averaged model. ``seconds_per_step`` counts since
+    the row before.
     """
     read_manifest(run, "run")
     return open_log(Path(run))

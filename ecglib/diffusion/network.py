@@ -4,8 +4,9 @@ The network maps a noised signal, a step and conditions to an estimate (of eps, 
 knows no schedule.
 
 Source: SSSD-ECG (Alcaraz & Strodthoff, Comput Biol Med 163:107115, 2023), as its public code has it. Differs: an
-optional `patch`, which folds several samples into the channels, self-conditioning, a clock that ticks at the heart
-rate, attention between the two state space layers of every second block, and a Wiener filter beside it all. All are off in preset `paper`.
+optional `patch`, which folds several samples into the channels, self-conditioning, a clock that ticks at each beat and
+the beats' average, attention between the two state space layers of every second block, a gate that lets detail of the
+noised signal pass, and a Wiener filter beside it all. All are off in preset `paper`, average and gate in every preset.
 """
 
 import math
@@ -17,6 +18,7 @@ from torch.nn import functional as F
 
 from ecglib.config import NetworkConfig
 from ecglib.diffusion.clock import CHANNELS as CLOCK
+from ecglib.diffusion.clock import average_beat, still
 from ecglib.diffusion.s4 import S4Layer, spectra
 from ecglib.diffusion.wiener import WienerFilter
 from ecglib.errors import InputError
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from ecglib.diffusion.rhythm import RhythmModel
 
 STEP_WIDTH, STEP_HIDDEN = 128, 512
+SHUT = -4.0
 
 
 def step_embedding(t: Tensor, width: int = STEP_WIDTH) -> Tensor:
@@ -120,7 +123,8 @@ class SSSD(nn.Module):
         self.config, self.leads, self.condition_groups = config, leads, tuple(condition_groups)
         h, blocks = config.channels, config.blocks
         inputs = leads * config.patch
-        seen = leads * (1 + config.self_conditioning + (config.wiener > 0)) + CLOCK * config.clock
+        seen = leads * (1 + config.self_conditioning + config.average + (config.wiener > 0))
+        seen += (CLOCK - 1) * config.clock
         # put here by `network_of`: they depend on the records' length
         self.wiener: WienerFilter | None = None
         self.rhythm: RhythmModel | None = None  # has a network like this one
@@ -142,10 +146,14 @@ class SSSD(nn.Module):
         self.leave = nn.Linear(h, inputs)
         nn.init.zeros_(self.leave.weight)
         nn.init.zeros_(self.leave.bias)
+        self.gate = nn.Linear(h, inputs) if config.skip and config.patch > 1 else None
+        if self.gate is not None:  # nearly shut at first
+            nn.init.zeros_(self.gate.weight)
+            nn.init.constant_(self.gate.bias, SHUT)
 
     def forward(self, x_t: Tensor, t: Tensor, conditions: Tensor | None = None, previous: Tensor | None = None,
                 clock: Tensor | None = None, slow: Tensor | None = None) -> Tensor:  # fmt: skip
-        """Estimate from a noised signal.
+        """Estimate from a noised signal; with `skip`, g + σ(h) ⊙ detail(x_t) of two heads g, h (equation gated-skip).
 
         Parameters
         ----------
@@ -157,8 +165,8 @@ class SSSD(nn.Module):
             Multi-hot groups, from `Conditions.encode`.
         previous : float (B, C, L) or None
             An earlier estimate of x0 (self-conditioning); None stands for zeros.
-        clock : float (B, 9, L) or None
-            From `ecglib.diffusion.clock`; None stands for zeros, beats unknown.
+        clock : float (B, 10, L) or None
+            From `ecglib.diffusion.clock`; None: beats unknown.
         slow : float (B, C, L) or None
             The Wiener filter's estimate of x0, to which the network adds its own; None stands for zeros.
 
@@ -171,12 +179,13 @@ class SSSD(nn.Module):
         InputError
             If the shapes do not fit the network.
         """
-        self._check(x_t, conditions)
+        self._check(x_t, conditions, clock)
         inputs = [x_t]
         if self.config.self_conditioning:
             inputs.append(torch.zeros_like(x_t) if previous is None else previous)
         if self.config.clock:
-            inputs.append(x_t.new_zeros(len(x_t), CLOCK, x_t.shape[-1]) if clock is None else clock)
+            clock = still(x_t.shape[-1]).to(x_t).expand(len(x_t), -1, -1) if clock is None else clock
+            inputs += [clock[:, :-1], average_beat(x_t, clock)] if self.config.average else [clock[:, :-1]]
         if self.config.wiener:
             inputs.append(torch.zeros_like(x_t) if slow is None else slow)
         x = F.relu(self.enter(self.fold(torch.cat(inputs, dim=1)))).to(x_t.dtype)  # (B, L/p, H)
@@ -188,6 +197,8 @@ class SSSD(nn.Module):
             skips += skip  # in place, like other sums here: autograd needs no sum's value
         y = F.relu(self.collect(skips * math.sqrt(1 / len(self.blocks))))
         answer = self.unfold(self.leave(y)).to(x_t.dtype)
+        if self.gate is not None:
+            answer = answer + torch.sigmoid(self.unfold(self.gate(y)).to(x_t.dtype)) * self.detail(x_t)
         return answer if slow is None else answer + slow
 
     def project(self, t: Tensor, conditions: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -212,7 +223,12 @@ class SSSD(nn.Module):
         p = self.config.patch
         return x.view(b, positions, self.leads, p).permute(0, 2, 1, 3).reshape(b, self.leads, positions * p)
 
-    def _check(self, x_t: Tensor, conditions: Tensor | None) -> None:
+    def detail(self, x: Tensor) -> Tensor:
+        """Subtract the mean over each patch from x, float (B, C, L)."""
+        patches = x.unflatten(-1, (-1, self.config.patch))
+        return (patches - patches.mean(dim=-1, keepdim=True)).flatten(-2)
+
+    def _check(self, x_t: Tensor, conditions: Tensor | None, clock: Tensor | None) -> None:
         if x_t.ndim != 3 or x_t.shape[1] != self.leads or x_t.shape[2] % self.config.patch:
             raise InputError(f"x_t has shape {tuple(x_t.shape)}; expected (B, {self.leads}, L) with L a multiple of "
                              f"network.patch={self.config.patch}")  # fmt: skip
@@ -220,6 +236,9 @@ class SSSD(nn.Module):
         if k and (conditions is None or conditions.shape != (len(x_t), k)):
             came = None if conditions is None else tuple(conditions.shape)
             raise InputError(f"conditions has shape {came}; expected {(len(x_t), k)}, as Conditions.encode gives")
+        ticks = len(x_t), CLOCK, x_t.shape[2]
+        if self.config.clock and clock is not None and clock.shape != ticks:
+            raise InputError(f"clock has shape {tuple(clock.shape)}; expected {ticks}, as ecglib.diffusion.clock gives")
 
 
 def build_network(config: NetworkConfig, leads: int, condition_groups: tuple[int, ...],

@@ -1,6 +1,9 @@
 r"""Training: one loop, resumable to the bit, with an averaged model chosen by validation.
 
 .. math:: \mathcal L = \operatorname{mean} w_t \| f(x_t, t, c) - y \|^2 + \lambda\, \mathrm{MelL1}(\tilde x, x_0)
+          + \mathcal L_\mathrm{rhythm}
+
+The last term, that of `ecglib.diffusion.rhythm`, shares no weight with the others: two models are trained in one loop.
 
 Everything random in step k is drawn from (seed, k), so that a resumed run needs no saved random state and gives the
 same weights as one that was never interrupted. What it leaves on disk is in `ecglib.diffusion.checkpoint`.
