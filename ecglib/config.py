@@ -44,8 +44,8 @@ class NetworkConfig:
 
     These are samples folded into channels (`patch`), self-conditioning, beats drawn first (`clock`), attention with
     `heads` heads in every second block (0 for none), a Wiener filter beside the network for what is slower than
-    `wiener` Hz (0 for none); and, off everywhere, the noised signal's average beat as an input (`average`), and a gate that lets
-    what is finer than a patch pass from the noised signal to the answer (`skip`).
+    `wiener` Hz (0 for none); and, off everywhere, the noised signal's average beat as an input (`average`), and a gate
+    that lets what is finer than a patch pass from the noised signal to the answer (`skip`).
     """
 
     channels: int = 64

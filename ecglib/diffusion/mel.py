@@ -21,6 +21,8 @@ from ecglib.config import MelConfig
 from ecglib.diffusion.process import Schedule, posterior_mean
 from ecglib.errors import InputError, choose
 
+ROUNDING = 1e-5  # what a transform of float32 makes of zeros; no more than the floor of any variant
+
 
 def _torchaudio_functional() -> ModuleType:
     """Import torchaudio's filters, also where its compiled extension does not fit this torch (a CPU-only one)."""
@@ -79,7 +81,7 @@ def spectrogram(x: Tensor, window: int) -> Tensor:
     Returns
     -------
     float32 tensor (..., window/2 + 1, n_frames)
-        Its gradient is 0 where it is 0.
+        √(|z|² + 10⁻¹⁰), so that where z is no more than rounding its gradient is small, and not of a random direction.
 
     Raises
     ------
@@ -92,7 +94,8 @@ def spectrogram(x: Tensor, window: int) -> Tensor:
     flat = x.float().reshape(-1, x.shape[-1])
     around = nn.functional.pad(flat, (window // 2, window // 2), mode="reflect")
     frames = around.unfold(-1, window, window // 4) * torch.hann_window(window, device=x.device)
-    magnitude = torch.fft.rfft(frames).abs()  # (signals, n_frames, window/2 + 1)
+    z = torch.view_as_real(torch.fft.rfft(frames))  # (signals, n_frames, window/2 + 1, 2)
+    magnitude = (z.square().sum(dim=-1) + ROUNDING**2).sqrt()
     return magnitude.reshape(*x.shape[:-1], *magnitude.shape[1:]).transpose(-1, -2)
 
 

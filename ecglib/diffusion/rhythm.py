@@ -28,6 +28,7 @@ TIMESTEPS = 200  # of the cosine schedule
 STEPS = 25  # evaluations in sampling
 DRAWS = 2  # noise levels a training record: a series is cheap beside a signal
 SHORTEST = 0.25  # s: a series is long enough for intervals as short as this throughout
+STEADIEST = 0.02  # ln s: in records that are all alike, less is how beats were found, and not to be learnt
 EXTREME = 0.15, 4.0  # s: no interval is drawn beyond
 
 
@@ -80,7 +81,7 @@ class RhythmModel(nn.Module):
         known = intervals[~intervals.isnan()]
         if len(known):
             self.mean.copy_(known.mean())
-            self.scale.copy_(known.std().clamp(min=1e-3))
+            self.scale.copy_(known.std(correction=0).clamp(min=STEADIEST))
 
     def loss(self, intervals: Tensor, conditions: Tensor, noise: Tensor, t: Tensor) -> Tensor:
         """Return the mean squared error of v, a float32 scalar (equation rhythm-loss).
