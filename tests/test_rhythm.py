@@ -88,7 +88,7 @@ def test_beats_cover_the_record_and_depend_on_its_own_key_alone(taught):
     keys = [(5, i, 0) for i in range(6)]
     together = drawn(taught, IRREGULAR.expand(6, 2), keys)
     alone = drawn(taught, IRREGULAR.expand(1, 2), keys[3:4])[0]
-    np.testing.assert_allclose(alone, together[3], atol=1e-5)
+    np.testing.assert_allclose(alone, together[3], rtol=0, atol=1e-10)
     for beats in together:
         assert beats[0] <= 0 and beats[-1] >= 10 * EXTREME[0] / 0.25
         assert ((np.diff(beats) >= EXTREME[0]) & (np.diff(beats) <= EXTREME[1])).all()

@@ -204,7 +204,8 @@ class SSSD(nn.Module):
     def project(self, t: Tensor, conditions: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return every block's addends: float (blocks, B, 1, H) of the step, (blocks, B, 1, 2 H) of conditions."""
         blocks, h = len(self.blocks), self.config.channels
-        steps = self.to_blocks(self.step(step_embedding(t))).view(len(t), blocks, 1, h).transpose(0, 1)
+        steps = self.to_blocks(self.step(step_embedding(t).to(self.to_blocks.weight.dtype)))
+        steps = steps.view(len(t), blocks, 1, h).transpose(0, 1)
         if self.condition_to_blocks is None or conditions is None:
             return steps, steps.new_zeros(blocks, 1, 1, 1)
         groups = conditions.split(self.condition_groups, dim=1)

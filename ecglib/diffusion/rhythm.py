@@ -11,6 +11,7 @@ Source: this project; neither paper has it (equation rhythm).
 """
 
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 
 import numpy as np
 import torch
@@ -106,7 +107,7 @@ class RhythmModel(nn.Module):
 
     @torch.no_grad()
     def sample(self, conditions: Tensor, noise: Callable[[tuple[int, ...]], Tensor], phase: Tensor) -> list[np.ndarray]:
-        """Draw the beats of records.
+        """Draw the beats of records, in float64: a QRS complex is so steep that a microsecond would show in the signal.
 
         Parameters
         ----------
@@ -122,12 +123,14 @@ class RhythmModel(nn.Module):
             Seconds from each record's start, from before it to beyond its end.
         """
 
+        network, conditions = deepcopy(self.network).double(), conditions.double()
+
         def denoise(x_t: Tensor, t: int) -> Tensor:
             steps = torch.full((len(x_t),), t)
-            output = self.network(x_t, steps.to(x_t.device), conditions)
+            output = network(x_t, steps.to(x_t.device), conditions)
             return predict_x0(self.schedule, TARGET, x_t, steps, output)
 
-        drawn = dpmpp_2m(denoise, noise((1, self.length)), self.schedule, steps=STEPS)[:, 0]
-        rr = (drawn * self.scale + self.mean).double().exp().clamp(*EXTREME).cpu().numpy()  # (B, K)
+        drawn = dpmpp_2m(denoise, noise((1, self.length)).double(), self.schedule, steps=STEPS)[:, 0]
+        rr = (drawn * self.scale + self.mean).exp().clamp(*EXTREME).cpu().numpy()  # (B, K)
         first = -phase.double().cpu().numpy()[:, None] * rr[:, :1]
         return list(np.concatenate([first, first + np.cumsum(rr, axis=1)], axis=1))
