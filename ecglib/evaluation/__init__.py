@@ -3,6 +3,10 @@
 from ecglib.evaluation import fidelity, rhythm
 from ecglib.evaluation.comparison import Comparison, NotComputable
 from ecglib.evaluation.measure import evaluate, interval
+from ecglib.evaluation.measurements import beat_marks, delineate
 from ecglib.evaluation.response import CORRUPTIONS, response_card
 
-__all__ = ["CORRUPTIONS", "Comparison", "NotComputable", "evaluate", "fidelity", "interval", "response_card", "rhythm"]
+__all__ = [
+    "CORRUPTIONS", "Comparison", "NotComputable", "beat_marks", "delineate", "evaluate", "fidelity", "interval",
+    "response_card", "rhythm",
+]  # fmt: skip
