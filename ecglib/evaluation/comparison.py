@@ -14,23 +14,19 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from itertools import permutations
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from ecglib.errors import InputError, choose
+from ecglib.evaluation.checks import check_alike, check_role
 from ecglib.signals.cohort import Cohort
-from ecglib.signals.leads import LEADS_12
 
 ROLES = ("real", "synthetic", "train", "held_out")
-LOOKED_AT = 64  # records read to see whether a set is in millivolts and in its leads' order
-
-# Einthoven and Goldberger as rows over (I, II, III, aVR, aVL, aVF); each product is zero for a true record.
-LIMB_LAWS = np.array([[1, -1, 1, 0, 0, 0], [0.5, 0.5, 0, 1, 0, 0], [-1, 0.5, 0, 0, 1, 0], [0.5, -1, 0, 0, 0, 1]])
 
 Terms = Callable[[Cohort], np.ndarray]
+PairTerms = Callable[[Cohort, np.ndarray, Cohort, np.ndarray], np.ndarray]
 
 
 class NotComputable(Exception):
@@ -73,16 +69,18 @@ class Comparison:
     _cohorts: dict[str, Cohort] = field(init=False, repr=False)
     _rows: dict[str, np.ndarray] = field(init=False, repr=False)
     _partners: np.ndarray | None = field(init=False, repr=False)
-    _memo: dict[tuple[int, Terms], tuple[Cohort, np.ndarray]] = field(init=False, repr=False)
+    _memo: dict[tuple[int, Any], tuple[Any, Any]] = field(init=False, repr=False)
     _used: set[str] = field(init=False, repr=False)
     _notes: list[str] = field(init=False, repr=False)
     _counts: dict[str, int] = field(init=False, repr=False)
+    whole: bool = field(init=False, default=True)
+    """False where `evaluate` has drawn some of the patients, for an interval: what refuses a small n then does not."""
 
     def __post_init__(self) -> None:
         cohorts = {role: getattr(self, role) for role in ROLES if getattr(self, role) is not None}
         for role, cohort in cohorts.items():
-            _check_role(cohort, role)
-            _check_alike(self.real, cohort, role)
+            check_role(cohort, role)
+            check_alike(self.real, cohort, role)
         rows = {role: np.arange(len(cohort)) for role, cohort in cohorts.items()}
         self._set(_cohorts=cohorts, _rows=rows, _partners=_partners(self.real, self.synthetic), _memo={})
         self._fresh()
@@ -139,6 +137,47 @@ class Comparison:
         return self._all_terms("real", function)[real[paired]], self._all_terms("synthetic", function)[
             synthetic[paired]
         ]
+
+    def pair_terms(self, function: PairTerms) -> np.ndarray:
+        """Return terms of pairs of records: what no term of either alone can say.
+
+        Parameters
+        ----------
+        function : callable
+            (real, rows of real, synthetic, rows of synthetic), the rows of equal number → array (n_pairs, …).
+
+        Raises
+        ------
+        NotComputable
+            If ``synthetic.table`` has no column ``source_ecg_id``, or no record has its partner in `real`.
+        """
+        rows = self._rows_of("synthetic")
+        if self._partners is None or not (self._partners >= 0).any():
+            raise NotComputable("no synthetic record has a real partner, named by a column source_ecg_id")
+        paired = self._partners >= 0
+        key = (id(self._partners), function)
+        if key not in self._memo:
+            values = function(self._cohorts["real"], self._partners[paired], self._cohorts["synthetic"],
+                              np.flatnonzero(paired))  # fmt: skip
+            whole = np.full((len(paired), *values.shape[1:]), np.nan)
+            whole[paired] = values
+            self._memo[key] = self._partners, whole  # the partners too: while they live, their id is their own
+        return self._memo[key][1][rows[paired[rows]]]
+
+    def once(self, function: Callable[[Comparison], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+        """Return terms of all records of all roles together, such as scores of a classifier that tells them apart.
+
+        Parameters
+        ----------
+        function : callable
+            The whole comparison → one array (n_records, …) for each role it speaks of. Computed once; rows of the
+            result are drawn as those of `terms`.
+        """
+        key = (id(self._cohorts["synthetic"]), function)
+        if key not in self._memo:
+            whole = self.resampled({role: np.arange(len(cohort)) for role, cohort in self._cohorts.items()})
+            self._memo[key] = self._cohorts["synthetic"], function(whole)
+        return {role: values[self._rows_of(role)] for role, values in self._memo[key][1].items()}
 
     def at_least(self, least: int, *roles: str) -> None:
         """Raise `NotComputable` if a role (real and synthetic unless named) has fewer than `least` records."""
@@ -238,56 +277,3 @@ def _source_patients(cohorts: Mapping[str, Cohort]) -> np.ndarray:
             known = cohorts[role].table.set_index("ecg_id")["patient_id"].astype(object)
             patients = source.map(known).astype(object).where(source.isin(known.index), patients)
     return patients.to_numpy(object)
-
-
-def _check_role(cohort: Cohort, role: str) -> None:
-    if not isinstance(cohort, Cohort):
-        raise InputError(f"{role} is a {type(cohort).__name__}; expected a Cohort")
-    if len(cohort) == 0:
-        raise InputError(f"{role} holds no records; expected at least one")
-    x = np.asarray(cohort.x[:LOOKED_AT], dtype=np.float64)
-    _check_millivolts(x, role)
-    if cohort.leads == LEADS_12:
-        _check_limb_order(x, role)
-
-
-def _check_alike(real: Cohort, other: Cohort, role: str) -> None:
-    if other.fs != real.fs:
-        raise InputError(f"{role} has fs={other.fs} Hz and real has fs={real.fs} Hz; resample one of them")
-    if other.leads != real.leads:
-        order = set(other.leads) == set(real.leads)
-        remedy = "bring them into one order" if order else "keep the leads of both, or complete eight to twelve leads"
-        raise InputError(f"{role} has leads {', '.join(other.leads)} and real has {', '.join(real.leads)}; {remedy}")
-    if other.x.shape[2] != real.x.shape[2]:
-        raise InputError(f"{role} has {other.x.shape[2]} samples a record and real has {real.x.shape[2]}; crop one")
-
-
-def _check_millivolts(x: np.ndarray, role: str) -> None:
-    low, high, mean, deviation = x.min(-1), x.max(-1), x.mean(-1), x.std(-1)  # each (n, C)
-    live = high > low
-    if not live.any():
-        return
-    for name, first, second in (("z-scored", mean, deviation - 1), ("min–max scaled", low, high - 1),
-                                ("min–max scaled", low + 1, high - 1)):  # fmt: skip
-        if max(np.abs(first[live]).max(), np.abs(second[live]).max()) < 2e-3:
-            raise InputError(f"{role} looks {name} lead by lead; expected millivolts: undo the scaling, since the "
-                             "limb leads' algebra and every amplitude are lost in it")  # fmt: skip
-
-
-def _check_limb_order(x: np.ndarray, role: str) -> None:
-    limb = x[:, :6].swapaxes(0, 1).reshape(6, -1)  # (6, n·L)
-    moment = limb @ limb.T
-    if _law_residual(moment, range(6)) < 1e-2:
-        return
-    best = min(permutations(range(6)), key=lambda order: _law_residual(moment, order))
-    if _law_residual(moment, best) < 1e-3:
-        places = ", ".join(LEADS_12[best.index(k)] for k in range(6))
-        raise InputError(f"{role} says that its limb leads are {', '.join(LEADS_12[:6])}, but they obey Einthoven's "
-                         f"law only if read as {places}; reorder them")  # fmt: skip
-
-
-def _law_residual(moment: np.ndarray, order: Any) -> float:
-    """Share of the limb leads' power that breaks the limb-lead laws, read in the given order."""
-    order = list(order)
-    power = np.trace(moment)
-    return float(np.trace(LIMB_LAWS @ moment[np.ix_(order, order)] @ LIMB_LAWS.T) / power) if power > 0 else 0.0

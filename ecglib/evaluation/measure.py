@@ -136,6 +136,7 @@ def _draws(metric: Metric, comparison: Comparison, by_terms: bool, seed: int, re
     draws = np.full((resamples, len(keys)), np.nan)
     for draw, rows in zip(draws, resampled_rows(patients, how, seed, resamples), strict=True):
         view = comparison.resampled(rows) if by_terms else comparison.selected(rows)
+        object.__setattr__(view, "whole", False)
         try:
             values = _values(metric, view)
         except NotComputable:

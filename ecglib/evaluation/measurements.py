@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,8 @@ import pandas as pd
 from ecglib.errors import InputError
 from ecglib.evaluation.delineation import Marks, mark, p_height
 from ecglib.evaluation.typical_beat import BEFORE_S, FS, TypicalBeat, Unmeasurable, at_500_hz, typical_beat
+from ecglib.parallel import chunked, in_order
+from ecglib.signals.cohort import Cohort
 from ecglib.signals.leads import LEADS_8, LEADS_12, lead_order, to_twelve_leads
 
 ST_S = 0.06  # after the J point
@@ -85,6 +88,17 @@ def beat_marks(x: np.ndarray, fs: int, leads: tuple[str, ...] = LEADS_12) -> pd.
         tables.append(table.assign(record=k))
     empty = pd.DataFrame(columns=["record", *BEAT_MARKS], dtype=float)
     return pd.concat(tables, ignore_index=True)[["record", *BEAT_MARKS]] if tables else empty
+
+
+def measured(cohort: Cohort) -> np.ndarray:
+    """Return `MEASURES` of every record, float64 (n_records, 17), NaN where there is none; on all cores."""
+    done = in_order(partial(_measure_rows, cohort), chunked(range(len(cohort)), 2 * BLOCK))
+    return np.concatenate([np.zeros((0, len(MEASURES))), *done])
+
+
+def _measure_rows(cohort: Cohort, rows: Sequence[int]) -> np.ndarray:
+    table = delineate(np.asarray(cohort.x[list(rows)]), cohort.fs, cohort.leads)
+    return table[list(MEASURES)].to_numpy(np.float64)
 
 
 def _typical_beats(x: np.ndarray, fs: int, leads: tuple[str, ...]) -> Iterator[TypicalBeat | str]:

@@ -1,25 +1,18 @@
-r"""Fidelity: do synthetic records have the structure between leads, and the spectrum, of real ones?
-
-Both families compare what is *shared* by records, so each has blind spots, shown by its response card
-(`ecglib.evaluation.response`): correlations see neither gain nor time; spectra see neither phase nor leads.
-"""
+"""Correlations between leads: do synthetic records have the structure of real ones? Blind to gain, time and phase."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
-from scipy.signal import welch
+from scipy.stats import wasserstein_distance
 
 from ecglib.evaluation.comparison import Comparison, NotComputable
+from ecglib.evaluation.records import LEAST_RECORDS, twelve_leads
 from ecglib.signals.cohort import Cohort
-from ecglib.signals.leads import LEADS_8, LEADS_12, lead_order, to_twelve_leads
+from ecglib.signals.leads import LEADS_8, LEADS_12
+from ecglib.signals.statements import superclasses
 
-LEAST_RECORDS = 8  # fewer say nothing: the floor of the inter-lead correlation error is 0.12–0.17 at n = 11 already
 FLAT_MV = 1e-3  # a lead whose standard deviation is below one microvolt has no correlation
-NPERSEG = 256
-BAND_HZ = (0.5, 40.0)
-BLOCK = 256  # records at once
+SUPERCLASSES = ("NORM", "MI", "STTC", "CD", "HYP")
 
 PAIRS: tuple[tuple[str, str], ...] = tuple((a, b) for i, a in enumerate(LEADS_12) for b in LEADS_12[i + 1 :])
 """The 66 pairs of the twelve leads."""
@@ -54,7 +47,7 @@ def correlations(cohort: Cohort) -> np.ndarray:
     """
     first, second = np.triu_indices(len(LEADS_12), k=1)  # (66,) each, in the order of PAIRS
     result = np.empty((len(cohort), len(PAIRS)))
-    for rows, x in _twelve_leads(cohort):
+    for rows, x in twelve_leads(cohort):
         x = x - x.mean(axis=-1, keepdims=True)
         norm = np.linalg.norm(x, axis=-1, keepdims=True)  # (B, 12, 1)
         flat = norm < FLAT_MV * np.sqrt(x.shape[-1])
@@ -94,17 +87,9 @@ def ilce(c: Comparison) -> dict[str, float]:
     not known to us, so both are here. Equation: ilce.
     """
     c.at_least(LEAST_RECORDS)
-    real, synthetic = c.terms("real", correlations), c.terms("synthetic", correlations)
-    _note_flat(c, real, synthetic)
-    enough = np.minimum(_defined(real), _defined(synthetic)) >= LEAST_RECORDS  # (66,)
-    if not enough.any():
-        raise NotComputable(f"no pair of leads is other than flat in {LEAST_RECORDS} records of each")
-    if not enough.all():
-        c.note(f"{np.sum(~enough)} of 66 pairs left out: too few records with both leads")
+    real, synthetic, enough = _both(c)
     error = np.abs(np.nanmean(real[:, enough], axis=0) - np.nanmean(synthetic[:, enough], axis=0))
-    independent = error[INDEPENDENT[enough]]
-    return {"mean": float(error.mean()), "independent": float(independent.mean()) if len(independent) else np.nan,
-            "max": float(error.max())}  # fmt: skip
+    return {**_means(error, enough), "max": float(error.max())}
 
 
 def ilce_paired(c: Comparison) -> dict[str, float]:
@@ -148,37 +133,8 @@ def ilce_paired(c: Comparison) -> dict[str, float]:
     return {"mean": float(np.nanmean(error, axis=1).mean()), "max": float(np.nanmax(error, axis=1).mean())}
 
 
-def power_spectra(cohort: Cohort) -> np.ndarray:
-    """Estimate each record's power spectral density, lead by lead, in the band of `BAND_HZ`.
-
-    Parameters
-    ----------
-    cohort : Cohort
-        Records of at least 256 samples, sampled at 80 Hz or faster.
-
-    Returns
-    -------
-    float64 (n_records, n_leads, n_frequencies)
-        mV²/Hz: Welch's estimate, Hann windows of 256 samples, half overlapping, each less its mean.
-
-    Raises
-    ------
-    NotComputable
-        If the records are too short or sampled too slowly.
-    """
-    n_times = cohort.x.shape[2]
-    if n_times < NPERSEG or cohort.fs < 2 * BAND_HZ[1]:
-        raise NotComputable(f"it needs {NPERSEG} samples at {2 * BAND_HZ[1]:g} Hz or faster, and a record has "
-                            f"{n_times} at {cohort.fs} Hz")  # fmt: skip
-    blocks = []
-    for rows in _blocks(len(cohort)):
-        hz, power = welch(np.asarray(cohort.x[rows], dtype=np.float64), cohort.fs, nperseg=NPERSEG, axis=-1)
-        blocks.append(power[..., (hz >= BAND_HZ[0]) & (hz <= BAND_HZ[1])])
-    return np.concatenate(blocks)
-
-
-def log_spectral_distance(c: Comparison) -> dict[str, float]:
-    r"""Log-spectral distance of populations: how many decibels apart the leads' mean power spectra are.
+def ilce_distributional(c: Comparison) -> dict[str, float]:
+    r"""Inter-lead correlation error of distributions: records may differ in how they spread, not only in their mean.
 
     Parameters
     ----------
@@ -188,57 +144,71 @@ def log_spectral_distance(c: Comparison) -> dict[str, float]:
     Returns
     -------
     dict
-        Decibels (0 best): ``mean`` over the leads, and each lead by its name.
+        ``mean`` over the 66 pairs of leads, ``independent``: over the 28 pairs of the eight independent leads (0 best).
 
     Raises
     ------
     NotComputable
-        If there are fewer records, they are too short or sampled too slowly, or every lead is flat throughout.
+        If there are fewer records, or no pair of leads is defined in 8 records of each.
 
     Notes
     -----
-    With :math:`P(f)` the mean over records of Welch's estimate (256 samples) of one lead,
+    .. math:: \operatorname{mean}_{i<j} W_1\bigl(\{C^x_{kij}\}_k, \{C^y_{kij}\}_k\bigr)
 
-    .. math:: \mathrm{LSD} = \sqrt{\operatorname{mean}_{0.5 \le f \le 40\,\mathrm{Hz}}
-              \bigl(10 \lg P_x(f) - 10 \lg P_y(f)\bigr)^2}
-
-    The spectra are averaged over records before the logarithm. A gain of 2 gives 6.02 dB; time reversal and leads
-    mixed across records give (nearly) nothing. A lead that is flat in all records of one side is left out, and said.
-
-    Source: the definition is this project's; the log-spectral distance itself is common in speech processing.
-    Equation: log-spectral-distance.
+    It is at least the error of the means, `ilce`. A generator that gives everybody the average heart has a small
+    `ilce` and a large one here. Equation: ilce-distributional.
     """
     c.at_least(LEAST_RECORDS)
-    real = c.terms("real", power_spectra).mean(axis=0)  # (n_leads, n_frequencies)
-    synthetic = c.terms("synthetic", power_spectra).mean(axis=0)
-    live = (np.minimum(real, synthetic) > 0).all(axis=-1)
-    leads = [lead for lead, on in zip(c.real.leads, live, strict=True) if on]
-    if not leads:
-        raise NotComputable("every lead is flat in all records of one side")
-    if not live.all():
-        c.note(f"{np.sum(~live)} of {len(live)} leads left out: flat in all records of one side")
-    gap = 10 * np.log10(real[live] / synthetic[live])  # dB
-    distance = np.sqrt((gap**2).mean(axis=-1))
-    return {"mean": float(distance.mean()), **dict(zip(leads, distance.tolist(), strict=True))}
+    real, synthetic, enough = _both(c)
+    gaps = [wasserstein_distance(a[np.isfinite(a)], b[np.isfinite(b)])
+            for a, b in zip(real[:, enough].T, synthetic[:, enough].T, strict=True)]  # fmt: skip
+    return _means(np.array(gaps), enough)
 
 
-METRICS = (ilce, ilce_paired, log_spectral_distance)
+def ilce_by_class(c: Comparison) -> dict[str, float]:
+    """Inter-lead correlation error of each diagnostic superclass: `ilce` among its records, where each side has 8.
+
+    Returns
+    -------
+    dict
+        Superclass → mean over the 66 pairs. Its floor rises as n falls: compare a class with its floor only.
+
+    Raises
+    ------
+    NotComputable
+        If no superclass has 8 records on both sides.
+    """
+    real, synthetic = c.terms("real", correlations), c.terms("synthetic", correlations)
+    of_real, of_synthetic = c.table("real")["scp_codes"], c.table("synthetic")["scp_codes"]
+    result, counts = {}, {}
+    for name in SUPERCLASSES:
+        a = real[[name in superclasses(codes) for codes in of_real]]
+        b = synthetic[[name in superclasses(codes) for codes in of_synthetic]]
+        enough = np.minimum(_defined(a), _defined(b)) >= LEAST_RECORDS
+        if enough.any():
+            result[name] = float(np.abs(np.nanmean(a[:, enough], axis=0) - np.nanmean(b[:, enough], axis=0)).mean())
+            counts[name] = min(len(a), len(b))
+    if not result:
+        raise NotComputable(f"no superclass is on at least {LEAST_RECORDS} records of each side")
+    c.note(n=counts)
+    return result
 
 
-def _blocks(n_records: int) -> Iterator[slice]:
-    for start in range(0, n_records, BLOCK):
-        yield slice(start, start + BLOCK)
+def _both(c: Comparison) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return both sides' correlations, (n, 66), and which pairs of leads are defined in enough records, (66,)."""
+    real, synthetic = c.terms("real", correlations), c.terms("synthetic", correlations)
+    _note_flat(c, real, synthetic)
+    enough = np.minimum(_defined(real), _defined(synthetic)) >= LEAST_RECORDS
+    if not enough.any():
+        raise NotComputable(f"no pair of leads is other than flat in {LEAST_RECORDS} records of each")
+    if not enough.all():
+        c.note(f"{np.sum(~enough)} of 66 pairs left out: too few records with both leads")
+    return real, synthetic, enough
 
 
-def _twelve_leads(cohort: Cohort) -> Iterator[tuple[slice, np.ndarray]]:
-    """Yield rows and their signals, float64 (B, 12, L) in the order of `LEADS_12`."""
-    eight = set(cohort.leads) == set(LEADS_8)
-    if not eight and set(cohort.leads) != set(LEADS_12):
-        raise NotComputable(f"it needs the twelve leads or the eight independent ones, not {', '.join(cohort.leads)}")
-    order = lead_order(cohort.leads, LEADS_8 if eight else LEADS_12)
-    for rows in _blocks(len(cohort)):
-        x = np.asarray(cohort.x[rows], dtype=np.float64)[:, order]
-        yield rows, to_twelve_leads(x) if eight else x
+def _means(error: np.ndarray, enough: np.ndarray) -> dict[str, float]:
+    independent = error[INDEPENDENT[enough]]
+    return {"mean": float(error.mean()), "independent": float(independent.mean()) if len(independent) else np.nan}
 
 
 def _defined(values: np.ndarray) -> np.ndarray:
