@@ -43,9 +43,8 @@ class NetworkConfig:
     """SSSD: residual channels H, blocks, state size N, the state space kernel; and options SSSD-ECG does not have.
 
     These are samples folded into channels (`patch`), self-conditioning, beats drawn first (`clock`), attention with
-    `heads` heads in every second block (0 for none), a Wiener filter beside the network for what is slower than
-    `wiener` Hz (0 for none); and, off everywhere, the noised signal's average beat as an input (`average`), and a gate
-    that lets what is finer than a patch pass from the noised signal to the answer (`skip`).
+    `heads` heads in every second block (0 for none), and a Wiener filter beside the network for what is slower than
+    `wiener` Hz (0 for none), fitted to `wiener_groups` groups of records that wander more and more.
     """
 
     channels: int = 64
@@ -57,8 +56,7 @@ class NetworkConfig:
     clock: bool = True
     heads: int = 4
     wiener: float = 0.8
-    average: bool = False
-    skip: bool = False
+    wiener_groups: int = 1
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "network.patch": (1, 100),
     "network.heads": (0, 64),
     "network.wiener": (0, 1000),
+    "network.wiener_groups": (1, 64),
     "mel.weight": (0, 100),
     "mel.floor": (1e-8, 1),
     "conditions.drop": (0, 0.9),
@@ -87,9 +88,6 @@ def check_values(config: "Config", flat: Mapping[str, Any]) -> None:
         raise InputError(
             f"network.heads={config.network.heads} does not divide 2 × network.channels={2 * config.network.channels}"
         )
-    if config.network.average and not config.network.clock:
-        raise InputError("network.average=True with network.clock=False: where beats are not known, they cannot be "
-                         "averaged; set network.clock, or network.average=False")  # fmt: skip
     if config.diffusion.target == "eps" and config.diffusion.schedule == "linear-zero":
         raise InputError("diffusion.target='eps' with diffusion.schedule='linear-zero': where no signal is left, eps "
                          "does not tell x0; use target v or x0")  # fmt: skip

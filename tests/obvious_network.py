@@ -100,6 +100,11 @@ class ObviousBlock(nn.Module):
             merged = network.condition_to_blocks
             self.condition = nn.Linear(merged.in_features, 2 * h)
             filled(self.condition, *(part.view(-1, 2 * h, *part.shape[1:])[k] for part in merged.parameters()))
+        self.hands = None
+        if network.clock_to_blocks is not None:
+            merged, p = network.clock_to_blocks, network.config.patch
+            self.hands = nn.Conv1d(merged.in_features // p, 2 * h, p, stride=p)
+            filled(self.hands, *(part.view(-1, 2 * h, *part.shape[1:])[k] for part in merged.parameters()))
         taps = fast.widen.weight.view(2 * h, 3, h).transpose(1, 2)
         self.widen = filled(nn.Conv1d(h, 2 * h, 3, padding=1), taps.contiguous(), fast.widen.bias)
         self.first, self.second = ObviousS4(fast.first), ObviousS4(fast.second)
@@ -108,11 +113,14 @@ class ObviousBlock(nn.Module):
         for part, rows in ((self.residual, slice(h)), (self.skip, slice(h, None))):
             part.weight, part.bias = nn.Parameter(part.weight[rows]), nn.Parameter(part.bias[rows])
 
-    def forward(self, x: Tensor, step: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, step: Tensor, condition: Tensor | None, clock: Tensor | None
+                ) -> tuple[Tensor, Tensor]:  # fmt: skip
         """(B, H, L) → residual and skip."""
         h = self.first(self.widen(x + self.step(step)[..., None]))
         if self.condition is not None:
             h = h + self.condition(condition)[..., None]
+        if self.hands is not None and clock is not None:
+            h = h + self.hands(clock)
         a, b = self.second(self.attend(h)).chunk(2, dim=1)
         gated = torch.tanh(a) * torch.sigmoid(b)
         return (x + self.residual(gated)) * math.sqrt(0.5), self.skip(gated)
@@ -133,13 +141,6 @@ class Unfolding(nn.Module):
         return (self.spread(y).unflatten(-1, (-1, self.bias.shape[1])) + self.bias[:, None]).flatten(-2)
 
 
-def obvious_average_beat(x: Tensor, away: Tensor) -> Tensor:
-    """Sample by sample: the mean of those that lie as long after their beats."""
-    rows = [[record[:, since == since[k]].mean(dim=1) for k in range(len(since))]
-            for record, since in zip(x, away.round(), strict=True)]  # fmt: skip
-    return torch.stack([torch.stack(row, dim=1) for row in rows])
-
-
 class ObviousSSSD(nn.Module):
     """The network, with the weights of a fast one, which is called in the same way."""
 
@@ -155,15 +156,13 @@ class ObviousSSSD(nn.Module):
         self.blocks = nn.ModuleList(ObviousBlock(block, fast, k) for k, block in enumerate(fast.blocks))
         self.collect = pointwise(fast.collect)
         self.leave = Unfolding(fast.leave, leads, p)
-        self.gate = None if fast.gate is None else Unfolding(fast.gate, leads, p)
 
     def forward(self, x_t: Tensor, t: Tensor, conditions: Tensor | None = None, previous: Tensor | None = None,
                 clock: Tensor | None = None) -> Tensor:  # fmt: skip
         """Estimate, as `SSSD.forward` does."""
         inputs = [x_t] + [part for part in (previous,) if part is not None]
         if clock is not None:
-            inputs.append(clock[:, :-1])
-            inputs += [obvious_average_beat(x_t, clock[:, -1])] if self.config.average else []
+            inputs.append(clock)
         x = F.relu(self.enter(torch.cat(inputs, dim=1)))
         step, condition = self.step(step_embedding(t)), None
         if self.groups:
@@ -171,10 +170,6 @@ class ObviousSSSD(nn.Module):
             condition = torch.cat([group @ table for group, table in zip(groups, self.embeddings, strict=True)], dim=1)
         skips = 0
         for block in self.blocks:
-            x, skip = block(x, step, condition)
+            x, skip = block(x, step, condition, clock)
             skips = skips + skip
-        y = F.relu(self.collect(skips * math.sqrt(1 / len(self.blocks))))
-        if self.gate is None:
-            return self.leave(y)
-        means = F.avg_pool1d(x_t, self.config.patch).repeat_interleave(self.config.patch, dim=-1)
-        return self.leave(y) + torch.sigmoid(self.gate(y)) * (x_t - means)
+        return self.leave(F.relu(self.collect(skips * math.sqrt(1 / len(self.blocks)))))

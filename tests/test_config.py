@@ -48,7 +48,6 @@ def test_override_leaves_the_original_alone():
         ({"diffusion.timesteps": 20}, "more than diffusion.timesteps"),
         ({"mel.windows": (0, 0, 0)}, "at least 8 samples"),
         ({"network.heads": 3}, "does not divide"),
-        ({"network.average": True, "network.clock": False}, "cannot be averaged"),
     ],
 )
 def test_wrong_overrides_are_refused(change, message):

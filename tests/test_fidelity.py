@@ -10,13 +10,18 @@ from scipy.signal import periodogram
 from ecglib.evaluation import CORRUPTIONS, Comparison, evaluate, response_card
 from ecglib.evaluation.fidelity import (
     INDEPENDENT,
-    METRICS,
     PAIRS,
     correlations,
     ilce,
+    ilce_by_class,
+    ilce_distributional,
     ilce_paired,
     log_spectral_distance,
+    paired_measures,
     power_spectra,
+    ssim,
+    template_snr,
+    template_snr_db,
 )
 from ecglib.evaluation.response import leads_mixed, white_noise
 from ecglib.signals import LEADS_8, LEADS_12, to_eight_leads
@@ -40,8 +45,11 @@ def synthetic(real):
     return paired(real, random_cohort(24, seed=1, first_id=1001))
 
 
+METRICS = (ilce, ilce_paired, log_spectral_distance)
+
+
 class TestContract:
-    """Holds for every metric of METRICS; later metrics join by being in the tuple."""
+    """Exact values for three metrics that can have them; `test_metric_contract` holds for all."""
 
     @pytest.mark.parametrize("metric", METRICS)
     def test_identity_is_zero(self, real, metric):
@@ -230,3 +238,104 @@ def test_real_records_floor():
     table = evaluate(Comparison(a, paired(a, b)), METRICS, resamples=50).set_index(["metric", "key"])
     assert 0.02 < table.value["ilce", "mean"] < 0.2  # other patients, same device
     assert table.value["ilce_paired", "mean"] > 2 * table.value["ilce", "mean"]
+
+
+class TestDistributions:
+    def test_the_distance_of_distributions_is_at_least_that_of_means(self, real, synthetic):
+        assert values(ilce_distributional, real, synthetic)["mean"] >= values(ilce, real, synthetic)["mean"] - 1e-9
+
+    def test_one_pair_by_hand(self, real, synthetic):
+        a, b = (np.sort(correlations(cohort)[:, 0]) for cohort in (real, synthetic))
+        by_hand = np.abs(a - b).mean()  # of equally many values: between order statistics
+        all_pairs = [np.abs(np.sort(x) - np.sort(y)).mean()
+                     for x, y in zip(correlations(real).T, correlations(synthetic).T, strict=True)]  # fmt: skip
+        assert all_pairs[0] == pytest.approx(by_hand)
+        assert values(ilce_distributional, real, synthetic)["mean"] == pytest.approx(np.mean(all_pairs))
+
+    def test_a_collapse_to_the_mean_is_seen_here_and_not_in_the_means(self, real):
+        middle = real.select([int(np.abs(correlations(real) - correlations(real).mean(axis=0)).sum(axis=1).argmin())])
+        same = replace(real, x=np.repeat(np.asarray(middle.x[:]), len(real), axis=0))
+        means, spread = values(ilce, real, same), values(ilce_distributional, real, same)
+        assert spread["mean"] > 1.2 * means["mean"]
+
+    def test_by_class_is_ilce_among_that_class(self):
+        real, synthetic = random_cohort(60), random_cohort(60, seed=1)
+        a, b = (cohort.select(cohort.has("IMI")) for cohort in (real, synthetic))
+        assert values(ilce_by_class, real, synthetic)["MI"] == pytest.approx(values(ilce, a, b)["mean"])
+
+
+class TestBeats:
+    """A record of identical beats with noise of known size."""
+
+    @staticmethod
+    def shape(time: np.ndarray) -> np.ndarray:
+        """An R wave and a smaller S wave: one steepest place, as in a heart."""
+        return np.exp(-0.5 * (time / 0.02) ** 2) - 0.8 * np.exp(-0.5 * ((time - 0.05) / 0.015) ** 2)
+
+    def cohort(self, noise: float):
+        cohort = random_cohort(8, n_times=1000)
+        time = np.arange(1000) / 100
+        beat = self.shape((time % 0.9) - 0.45)
+        gains = np.linspace(-1, 1, 12)[:, None] + 0.05
+        x = gains * beat + noise * np.random.default_rng(0).standard_normal((8, 12, 1000))
+        return replace(cohort, x=x.astype(np.float32))
+
+    def test_ten_times_the_noise_is_20_db_less(self):
+        quiet, loud = (np.median(template_snr_db(self.cohort(noise))) for noise in (0.003, 0.03))
+        assert quiet - loud == pytest.approx(20, abs=4)
+
+    def test_value_by_hand(self):
+        assert np.median(template_snr_db(self.cohort(0.03))) == pytest.approx(self.expected_db(0.03), abs=1.5)
+
+    def expected_db(self, noise: float) -> float:
+        window = (np.arange(65) - 25) / 100
+        beat = self.shape(window)
+        gains = np.linspace(-1, 1, 12) + 0.05
+        return 10 * np.log10((gains**2).mean() * beat.var() / noise**2)
+
+    def test_flat_records_have_none(self):
+        flat = replace(self.cohort(0.0), x=np.zeros((8, 12, 1000), np.float32))
+        assert np.isnan(template_snr_db(flat)).all()
+
+    def test_difference_has_the_sign_of_what_happened(self):
+        cleaner = template_snr(Comparison(self.cohort(0.03), self.cohort(0.006)))
+        assert cleaner["difference"] > 10 and cleaner["distance"] == pytest.approx(cleaner["difference"], abs=1.0)
+
+
+class TestPaperOnesPairs:
+    """MIDT-ECG's measures, beside their obvious forms."""
+
+    @staticmethod
+    def pair(n=12):
+        real = random_cohort(n, n_times=1000)
+        return real, paired(real, random_cohort(n, seed=9, n_times=1000))
+
+    def test_snr_and_rmse_by_hand(self):
+        real, synthetic = self.pair()
+        x, y = (np.asarray(c.x[:], np.float64) for c in (real, synthetic))
+        snr = 10 * np.log10((x**2).sum(-1) / ((x - y) ** 2).sum(-1))
+        found = values(paired_measures, real, synthetic)
+        assert found["snr_db"] == pytest.approx(snr.mean(), rel=1e-6)
+        assert found["rmse_mv"] == pytest.approx(np.sqrt(((x - y) ** 2).mean(-1)).mean(), rel=1e-6)
+        pearson = [abs(np.corrcoef(a, b)[0, 1]) for p, q in zip(x, y, strict=True) for a, b in zip(p, q, strict=True)]
+        assert found["abs_pearson"] == pytest.approx(np.mean(pearson), rel=1e-6)
+
+    def test_all_zeros_score_0_db_and_beat_another_heart(self):
+        real, synthetic = self.pair()
+        zeros = replace(synthetic, x=np.zeros_like(synthetic.x))
+        silence = evaluate(Comparison(real, zeros), [paired_measures], resamples=0).set_index("key")["value"]
+        assert silence["snr_db"] == pytest.approx(0, abs=1e-9)
+        assert values(paired_measures, real, synthetic)["snr_db"] < -1
+        assert np.isnan(silence["abs_pearson"])
+
+    def test_ssim_of_itself_is_one_and_of_noise_is_small(self):
+        rng = np.random.default_rng(0)
+        a, b = rng.standard_normal((2, 3, 20, 20)), rng.standard_normal((2, 3, 20, 20))
+        assert ssim(a, a) == pytest.approx([1, 1])
+        assert np.abs(ssim(a, b)).max() < 0.2
+
+    def test_partners_are_by_name_not_by_place(self):
+        real, synthetic = self.pair()
+        order = np.random.default_rng(1).permutation(len(real))
+        assert values(paired_measures, real, synthetic.select(order)) == pytest.approx(
+            values(paired_measures, real, synthetic))  # fmt: skip

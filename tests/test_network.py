@@ -1,6 +1,5 @@
 """The SSSD network: shapes, folding, conditions that matter, the size of SSSD-ECG."""
 
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -16,13 +15,13 @@ from ecglib.errors import InputError
 from tests.obvious_network import ObviousSSSD
 
 PLAIN = {"patch": 1, "self_conditioning": False, "clock": False, "heads": 0}
-OPTIONS = {"patch": 4, "self_conditioning": True, "clock": True, "heads": 2, "average": True, "skip": True}
-SMALL = NetworkConfig(channels=8, blocks=2, state=8, patch=4, heads=2, average=True, skip=True)
+OPTIONS = {"patch": 4, "self_conditioning": True, "clock": True, "heads": 2}
+SMALL = NetworkConfig(channels=8, blocks=2, state=8, patch=4, heads=2)
 
 
 def small(config: NetworkConfig = SMALL, groups=(4, 3), seed: int = 0):
     network = build_network(config, 8, groups, (5,), seed)
-    for head in (network.leave, network.gate):
+    for head in (network.leave,):
         if head is not None:
             torch.nn.init.normal_(head.weight, generator=torch.Generator().manual_seed(1))
     return network
@@ -40,16 +39,8 @@ def inputs(batch: int = 2, length: int = 80):
 
 
 def test_a_new_network_answers_zero_as_ssd_ecg_does():
-    network = build_network(replace(SMALL, skip=False), 8, (4, 3), (5,), 0)
+    network = build_network(SMALL, 8, (4, 3), (5,), 0)
     assert torch.equal(network(*inputs()), torch.zeros(2, 8, 80))
-
-
-def test_the_gate_of_a_new_network_is_nearly_shut_and_an_open_one_lets_detail_pass():
-    network, (x, t, c) = build_network(SMALL, 8, (4, 3), (5,), 0), inputs()
-    detail = x - x.view(2, 8, 20, 4).mean(dim=-1).repeat_interleave(4, dim=-1)
-    assert torch.allclose(network(x, t, c), torch.sigmoid(torch.tensor(-4.0)) * detail, atol=1e-6)
-    torch.nn.init.constant_(network.gate.bias, 30.0)
-    assert torch.allclose(network(x, t, c), detail, atol=1e-6)
 
 
 def test_unfold_undoes_fold_and_keeps_neighbours_together():

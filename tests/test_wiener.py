@@ -17,8 +17,8 @@ def gaussian_records(seed: int = 0) -> torch.Tensor:
     return sum(mixed.roll(k, dims=-1) for k in range(4)) / 2
 
 
-def fitted(cutoff: float = FS) -> WienerFilter:
-    wiener = WienerFilter(LEADS, LENGTH, FS, cutoff)
+def fitted(cutoff: float = FS, groups: int = 1) -> WienerFilter:
+    wiener = WienerFilter(LEADS, LENGTH, FS, cutoff, groups)
     wiener.fit(gaussian_records())
     return wiener
 
@@ -81,3 +81,22 @@ def test_the_fit_is_saved_with_the_weights():
     other.load_state_dict(fitted().state_dict())
     _, x_t, alpha_bar = noised(60)
     assert torch.equal(other(x_t, alpha_bar), fitted()(x_t, alpha_bar))
+
+
+@pytest.mark.parametrize("t", [60, 120])
+def test_quiet_and_loud_records_are_told_apart(t):
+    loudness = torch.where(torch.arange(N) % 2 == 0, 0.2, 1.4)[:, None, None]
+    loud = torch.arange(N) % 2 == 1
+    x0, _, alpha_bar = noised(t)
+    x0 = x0 * loudness
+    x_t = q_sample(Schedule.cosine(), x0, torch.full((N,), t), torch.randn(x0.shape, generator=torch.Generator()))
+
+    def error(groups: int, records: torch.Tensor, rows: torch.Tensor) -> float:
+        wiener = WienerFilter(LEADS, LENGTH, FS, FS, groups)
+        wiener.fit(records)
+        return float((wiener(x_t[rows], alpha_bar[rows]) - x0[rows]).square().mean())
+
+    records, all_rows = gaussian_records() * loudness, torch.ones(N, dtype=torch.bool)
+    oracle = (error(1, records[loud], loud) + error(1, records[~loud], ~loud)) / 2
+    assert error(2, records, all_rows) < 1.05 * oracle
+    assert error(1, records, all_rows) > 1.2 * oracle

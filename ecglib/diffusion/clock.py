@@ -4,14 +4,13 @@ A small network learns the shape of a beat in minutes, but not that the next one
 twelve are to be evenly spaced. So time is also told in beats, by a phase φ(τ) that is a whole number at each beat and
 straight in between, as
 
-.. math:: \sin 2\pi k\varphi(\tau),\ \cos 2\pi k\varphi(\tau) \quad (k = 1, …, 4), \qquad
+.. math:: \sin 2\pi k\varphi(\tau),\ \cos 2\pi k\varphi(\tau) \quad (k = 1, …, 12), \qquad
           \ln \big(1\,\mathrm{s} \cdot \dot\varphi(\tau)\big)
 
-In training the beats are the record's own; in sampling they are drawn first, by `ecglib.diffusion.rhythm`.
+The slow hands tell a P wave from a T wave, the fast ones place it within a few samples. In training the beats are the
+record's own; in sampling they are drawn first, by `ecglib.diffusion.rhythm`.
 
-Who knows the beats can also average over them: noise is another at each beat, and their shape is the same.
-
-Source: this project; neither paper has it (equations clock and average-beat).
+Source: this project; neither paper has it (equation clock).
 """
 
 import math
@@ -24,8 +23,8 @@ from torch import Tensor
 from ecglib.signals import Cohort
 from ecglib.signals.beats import find_beats
 
-HARMONICS = 4
-CHANNELS = 2 * HARMONICS + 2  # the last is no hand: it says how many samples after its nearest beat a sample lies
+HARMONICS = 12
+CHANNELS = 2 * HARMONICS + 1
 
 
 def clock(beats: Sequence[np.ndarray], n_times: int, fs: int) -> Tensor:
@@ -41,16 +40,15 @@ def clock(beats: Sequence[np.ndarray], n_times: int, fs: int) -> Tensor:
 
     Returns
     -------
-    float32 (B, 10, n_times)
-        Sines, cosines, the logarithm; and, in samples, how long after its nearest beat (before it: negative) each
-        sample lies, for `average_beat`.
+    float32 (B, 25, n_times)
+        Sines, cosines, the logarithm.
     """
     return torch.stack([_one_clock(np.asarray(times, np.float64), n_times, fs) for times in beats])
 
 
 def still(n_times: int) -> Tensor:
-    """Return the clock of a record of unknown beats, float32 (10, n_times): zeros, and one beat, at its start."""
-    return torch.cat([torch.zeros(CHANNELS - 1, n_times), torch.arange(n_times)[None]])
+    """Return the clock of a record of unknown beats, float32 (25, n_times): zeros."""
+    return torch.zeros(CHANNELS, n_times)
 
 
 def _one_clock(times: np.ndarray, n_times: int, fs: int) -> Tensor:
@@ -60,37 +58,8 @@ def _one_clock(times: np.ndarray, n_times: int, fs: int) -> Tensor:
     rr = np.diff(times)
     k = np.clip(np.searchsorted(times, now, side="right") - 1, 0, len(rr) - 1)  # (L,), the interval we are in
     phase = (now - times[k]) / rr[k]
-    angle = 2 * math.pi * np.arange(1, HARMONICS + 1)[:, None] * phase  # (4, L)
-    nearest = np.searchsorted((times[1:] + times[:-1]) / 2, now)
-    away = np.arange(n_times) - np.rint(times * fs)[nearest]
-    return torch.from_numpy(np.vstack([np.sin(angle), np.cos(angle), -np.log(rr[k]), away]).astype(np.float32))
-
-
-def average_beat(x: Tensor, ticks: Tensor) -> Tensor:
-    r"""Replace each sample by the mean of all that lie as long after their beats (equation average-beat).
-
-    .. math:: \bar x(\tau) = \operatorname{mean}_{k} x(\tau_k + \delta(\tau)), \quad
-              \delta(\tau) = \tau - \text{the nearest beat}
-
-    For a signal that is the same at each of n beats, this divides the noise's variance by n.
-
-    Parameters
-    ----------
-    x : float (B, C, L)
-    ticks : float (B, 10, L)
-        From `clock`.
-
-    Returns
-    -------
-    float (B, C, L)
-        x itself where no other sample lies as long after its beat; everywhere, where beats are unknown.
-    """
-    length = x.shape[-1]
-    place = ticks[:, -1:].to(torch.int64).clamp(-length, length - 1) + length  # (B, 1, L)
-    total, count = x.new_zeros(*x.shape[:2], 2 * length), x.new_zeros(len(x), 1, 2 * length)
-    total.scatter_add_(2, place.expand_as(x), x)
-    count.scatter_add_(2, place, torch.ones_like(x[:, :1]))
-    return (total / count.clamp(min=1)).gather(2, place.expand_as(x))
+    angle = 2 * math.pi * np.arange(1, HARMONICS + 1)[:, None] * phase  # (12, L)
+    return torch.from_numpy(np.vstack([np.sin(angle), np.cos(angle), -np.log(rr[k])]).astype(np.float32))
 
 
 def beat_times(cohort: Cohort) -> list[np.ndarray]:

@@ -83,7 +83,7 @@ class Denoiser:
     conditions : float tensor (B, K)
     unknown : float tensor (B, K) or None
         Encoding of "nothing is known", for guidance.
-    clock : float tensor (B, 10, L) or None
+    clock : float tensor (B, 25, L) or None
         From `ecglib.diffusion.clock`, where the network has one. Guidance leaves it as it is.
     guidance : float
         w: x0_hat = x0_hat(unknown) + w (x0_hat(conditions) − x0_hat(unknown)); 1 is no guidance, and costs one
@@ -130,7 +130,8 @@ def network_of(config: Config, n_leads: int, n_times: int | None = None) -> SSSD
     if config.network.clock:
         network.rhythm = RhythmModel(n_times / cohort.fs, conditions.sizes, config.seed)
     if config.network.wiener:
-        network.wiener = WienerFilter(n_leads, n_times, cohort.fs, config.network.wiener)
+        slow = config.network.wiener, config.network.wiener_groups
+        network.wiener = WienerFilter(n_leads, n_times, cohort.fs, *slow)
     return network
 
 

@@ -5,8 +5,8 @@ knows no schedule.
 
 Source: SSSD-ECG (Alcaraz & Strodthoff, Comput Biol Med 163:107115, 2023), as its public code has it. Differs: an
 optional `patch`, which folds several samples into the channels, self-conditioning, a clock that ticks at each beat and
-the beats' average, attention between the two state space layers of every second block, a gate that lets detail of the
-noised signal pass, and a Wiener filter beside it all. All are off in preset `paper`, average and gate in every preset.
+is shown to every block, attention between the two state space layers of every second block, and a Wiener filter beside
+it all. All are off in preset `paper`.
 """
 
 import math
@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from ecglib.config import NetworkConfig
 from ecglib.diffusion.clock import CHANNELS as CLOCK
-from ecglib.diffusion.clock import average_beat, still
+from ecglib.diffusion.clock import still
 from ecglib.diffusion.s4 import S4Layer, spectra
 from ecglib.diffusion.wiener import WienerFilter
 from ecglib.errors import InputError
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from ecglib.diffusion.rhythm import RhythmModel
 
 STEP_WIDTH, STEP_HIDDEN = 128, 512
-SHUT = -4.0
 
 
 def step_embedding(t: Tensor, width: int = STEP_WIDTH) -> Tensor:
@@ -123,8 +122,7 @@ class SSSD(nn.Module):
         self.config, self.leads, self.condition_groups = config, leads, tuple(condition_groups)
         h, blocks = config.channels, config.blocks
         inputs = leads * config.patch
-        seen = leads * (1 + config.self_conditioning + config.average + (config.wiener > 0))
-        seen += (CLOCK - 1) * config.clock
+        seen = leads * (1 + config.self_conditioning + (config.wiener > 0)) + CLOCK * config.clock
         # put here by `network_of`: they depend on the records' length
         self.wiener: WienerFilter | None = None
         self.rhythm: RhythmModel | None = None  # has a network like this one
@@ -137,6 +135,7 @@ class SSSD(nn.Module):
         self.embeddings = nn.ModuleList(nn.Linear(k, width, bias=False)
                                         for k, width in zip(self.condition_groups, widths, strict=True))  # fmt: skip
         self.condition_to_blocks = nn.Linear(sum(widths), blocks * 2 * h) if widths else None
+        self.clock_to_blocks = nn.Linear(CLOCK * config.patch, blocks * 2 * h) if config.clock else None
         for embedding in self.embeddings:
             nn.init.normal_(embedding.get_parameter("weight"))
         # attention in every second block: half its price, and beats agree as well (the table of trials)
@@ -146,14 +145,10 @@ class SSSD(nn.Module):
         self.leave = nn.Linear(h, inputs)
         nn.init.zeros_(self.leave.weight)
         nn.init.zeros_(self.leave.bias)
-        self.gate = nn.Linear(h, inputs) if config.skip and config.patch > 1 else None
-        if self.gate is not None:  # nearly shut at first
-            nn.init.zeros_(self.gate.weight)
-            nn.init.constant_(self.gate.bias, SHUT)
 
     def forward(self, x_t: Tensor, t: Tensor, conditions: Tensor | None = None, previous: Tensor | None = None,
                 clock: Tensor | None = None, slow: Tensor | None = None) -> Tensor:  # fmt: skip
-        """Estimate from a noised signal; with `skip`, g + σ(h) ⊙ detail(x_t) of two heads g, h (equation gated-skip).
+        """Estimate from a noised signal.
 
         Parameters
         ----------
@@ -165,7 +160,7 @@ class SSSD(nn.Module):
             Multi-hot groups, from `Conditions.encode`.
         previous : float (B, C, L) or None
             An earlier estimate of x0 (self-conditioning); None stands for zeros.
-        clock : float (B, 10, L) or None
+        clock : float (B, 25, L) or None
             From `ecglib.diffusion.clock`; None: beats unknown.
         slow : float (B, C, L) or None
             The Wiener filter's estimate of x0, to which the network adds its own; None stands for zeros.
@@ -185,11 +180,14 @@ class SSSD(nn.Module):
             inputs.append(torch.zeros_like(x_t) if previous is None else previous)
         if self.config.clock:
             clock = still(x_t.shape[-1]).to(x_t).expand(len(x_t), -1, -1) if clock is None else clock
-            inputs += [clock[:, :-1], average_beat(x_t, clock)] if self.config.average else [clock[:, :-1]]
+            inputs.append(clock)
         if self.config.wiener:
             inputs.append(torch.zeros_like(x_t) if slow is None else slow)
         x = F.relu(self.enter(self.fold(torch.cat(inputs, dim=1)))).to(x_t.dtype)  # (B, L/p, H)
         steps, given = self.project(t, conditions)
+        if self.clock_to_blocks is not None and clock is not None:
+            hands = self.clock_to_blocks(self.fold(clock)).unflatten(-1, (len(self.blocks), -1))  # (B, L/p, blocks, 2H)
+            given = given + hands.permute(2, 0, 1, 3)
         kernels = spectra([layer for block in self.blocks for layer in (block.first, block.second)], x.shape[1])
         skips = torch.zeros_like(x)
         for k, block in enumerate(self.blocks):
@@ -197,8 +195,6 @@ class SSSD(nn.Module):
             skips += skip  # in place, like other sums here: autograd needs no sum's value
         y = F.relu(self.collect(skips * math.sqrt(1 / len(self.blocks))))
         answer = self.unfold(self.leave(y)).to(x_t.dtype)
-        if self.gate is not None:
-            answer = answer + torch.sigmoid(self.unfold(self.gate(y)).to(x_t.dtype)) * self.detail(x_t)
         return answer if slow is None else answer + slow
 
     def project(self, t: Tensor, conditions: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -223,11 +219,6 @@ class SSSD(nn.Module):
         b, positions, _ = x.shape
         p = self.config.patch
         return x.view(b, positions, self.leads, p).permute(0, 2, 1, 3).reshape(b, self.leads, positions * p)
-
-    def detail(self, x: Tensor) -> Tensor:
-        """Subtract the mean over each patch from x, float (B, C, L)."""
-        patches = x.unflatten(-1, (-1, self.config.patch))
-        return (patches - patches.mean(dim=-1, keepdim=True)).flatten(-2)
 
     def _check(self, x_t: Tensor, conditions: Tensor | None, clock: Tensor | None) -> None:
         if x_t.ndim != 3 or x_t.shape[1] != self.leads or x_t.shape[2] % self.config.patch:

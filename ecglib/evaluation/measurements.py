@@ -17,11 +17,15 @@ from ecglib.signals.leads import LEADS_8, LEADS_12, lead_order, to_twelve_leads
 
 ST_S = 0.06  # after the J point
 LEVEL_S = 0.010  # before QRS: what amplitudes are measured from
+TEMPLATE_S, LEAST_BEATS = (-0.25, 0.40), 4  # around R
 LEAST_HZ = 80  # of the sampling rate: the band reaches 40 Hz
 BLOCK = 32  # records at once
+WORTH_PROCESSES = 500  # records: for fewer, processes take longer to start than the work does
 
-MEASURES = ("n_beats", "heart_rate", "rr_cv", "rmssd_ms", "p_ms", "p_mv", "pr_ms", "qrs_ms", "qt_ms", "qtcb_ms",
-            "qtcf_ms", "st_mv", "r_mv", "s_mv", "axis_deg", "sokolow_mv", "cornell_mv")  # fmt: skip
+MEASURES = (
+    "n_beats", "heart_rate", "rr_cv", "rmssd_ms", "template_snr_db", "p_ms", "p_mv", "pr_ms", "qrs_ms", "qt_ms",
+    "qtcb_ms", "qtcf_ms", "st_mv", "r_mv", "s_mv", "axis_deg", "sokolow_mv", "cornell_mv",
+)  # fmt: skip
 BEAT_MARKS = ("p_on", "p_peak", "p_off", "qrs_on", "r", "qrs_off", "t_peak", "t_off")
 
 
@@ -40,7 +44,8 @@ def delineate(x: np.ndarray, fs: int, leads: tuple[str, ...] = LEADS_12) -> pd.D
     Returns
     -------
     DataFrame, one row a record
-        ``n_beats``; ``heart_rate`` (1/min, of the median R–R interval), ``rr_cv``, ``rmssd_ms``; ``p_ms``, ``pr_ms``,
+        ``n_beats``; ``heart_rate`` (1/min, of the median R–R interval), ``rr_cv``, ``rmssd_ms``; ``template_snr_db``,
+        how far beats of the typical shape are alike (equation template-snr; NaN below four); ``p_ms``, ``pr_ms``,
         ``qrs_ms``, ``qt_ms``, and QT corrected for rate by Bazett (``qtcb_ms``) and Fridericia (``qtcf_ms``); ``p_mv``;
         ``st_mv``, the level 60 ms after QRS in the lead where it is farthest from that before QRS; ``r_mv`` and
         ``s_mv``, the highest and lowest point of QRS in any lead; ``axis_deg`` of QRS in the frontal plane, −180 to
@@ -91,8 +96,9 @@ def beat_marks(x: np.ndarray, fs: int, leads: tuple[str, ...] = LEADS_12) -> pd.
 
 
 def measured(cohort: Cohort) -> np.ndarray:
-    """Return `MEASURES` of every record, float64 (n_records, 17), NaN where there is none; on all cores."""
-    done = in_order(partial(_measure_rows, cohort), chunked(range(len(cohort)), 2 * BLOCK))
+    """Return `MEASURES` of every record, float64 (n_records, 18), NaN where there is none; on all cores."""
+    workers = None if len(cohort) >= WORTH_PROCESSES else 1
+    done = in_order(partial(_measure_rows, cohort), chunked(range(len(cohort)), 2 * BLOCK), workers=workers)
     return np.concatenate([np.zeros((0, len(MEASURES))), *done])
 
 
@@ -126,7 +132,19 @@ def _typical_beats(x: np.ndarray, fs: int, leads: tuple[str, ...]) -> Iterator[T
 def _rhythm(beat: TypicalBeat) -> dict[str, float]:
     rr = beat.rr
     return {"n_beats": len(beat.r), "heart_rate": 60 / np.median(rr), "rr_cv": rr.std() / rr.mean(),
-            "rmssd_ms": 1e3 * np.sqrt(np.mean(np.diff(rr) ** 2)) if len(rr) > 1 else np.nan}  # fmt: skip
+            "rmssd_ms": 1e3 * np.sqrt(np.mean(np.diff(rr) ** 2)) if len(rr) > 1 else np.nan,
+            "template_snr_db": template_snr_db(beat)}  # fmt: skip
+
+
+def template_snr_db(beat: TypicalBeat) -> float:
+    """Return var(typical beat) / var(beat − typical beat) in dB (equation template-snr); NaN below four beats."""
+    if len(beat.beats) < LEAST_BEATS:
+        return np.nan
+    first, last = (_sample(at) for at in TEMPLATE_S)
+    beats = beat.beats[:, :, first:last]
+    beats = beats - beats.mean(axis=-1, keepdims=True)
+    typical = np.median(beats, axis=0)
+    return float(10 * np.log10(max(typical.var(), 1e-12) / max((beats - typical).var(), 1e-12)))
 
 
 def _intervals(beat: TypicalBeat, marks: Marks) -> dict[str, float]:

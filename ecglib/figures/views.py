@@ -145,8 +145,8 @@ def loss_curve(log: pd.DataFrame) -> Figure:
     return figure
 
 
-def interval_plot(table: pd.DataFrame, *, units: Mapping[str, str] = UNITS) -> Figure:
-    """Draw each value with its interval beside the real-against-real floor, one panel a metric.
+def interval_plot(table: pd.DataFrame, *, units: Mapping[str, str] = UNITS, controls: Sequence[str] = ()) -> Figure:
+    """Draw each value with its interval beside the real-against-real floor and controls, one panel a metric.
 
     Parameters
     ----------
@@ -154,6 +154,8 @@ def interval_plot(table: pd.DataFrame, *, units: Mapping[str, str] = UNITS) -> F
         What `ecglib.evaluation.evaluate` returns.
     units : mapping of metric to unit
         For the axes' labels.
+    controls : sequence of str
+        Columns of `table` to draw too; a control far beyond the rest stands at the panel's edge.
 
     Returns
     -------
@@ -165,7 +167,7 @@ def interval_plot(table: pd.DataFrame, *, units: Mapping[str, str] = UNITS) -> F
     InputError
         If `table` is empty or lacks a column.
     """
-    needed = ["metric", "key", "value", "ci_low", "ci_high", "n", "floor", "reason"]
+    needed = ["metric", "key", "value", "ci_low", "ci_high", "n", "floor", "reason", *controls]
     expect(set(needed) <= set(table.columns), "table", f"of columns {list(table.columns)}", ", ".join(needed))
     expect(len(table) > 0, "table", "empty", "at least one row")
     groups = [(name, rows.reset_index(drop=True)) for name, rows in table.groupby("metric", sort=False)]
@@ -174,12 +176,12 @@ def interval_plot(table: pd.DataFrame, *, units: Mapping[str, str] = UNITS) -> F
         figure = Figure(figsize=(150 * MM, 7 * sum(heights) * MM), layout="constrained")
         panels = figure.subplots(len(groups), 1, height_ratios=heights, squeeze=False)[:, 0]
         for axes, (name, rows) in zip(panels, groups, strict=True):
-            _intervals(axes, str(name), rows, units.get(str(name), ""))
+            _intervals(axes, str(name), rows, units.get(str(name), ""), controls)
         panels[0].legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderaxespad=0.2, fontsize=8)
     return figure
 
 
-def _intervals(axes: Axes, name: str, rows: pd.DataFrame, unit: str) -> None:
+def _intervals(axes: Axes, name: str, rows: pd.DataFrame, unit: str, controls: Sequence[str]) -> None:
     places = np.arange(len(rows))
     value, low, high, floor = (rows[column].to_numpy(float) for column in ("value", "ci_low", "ci_high", "floor"))
     axes.hlines(places, low, high, color=COLOURS[0], linewidth=2)
@@ -196,6 +198,13 @@ def _intervals(axes: Axes, name: str, rows: pd.DataFrame, unit: str) -> None:
         axes.set_xticks([])
     shown = np.concatenate([value, low, high, floor])
     largest = np.nanmax(shown) if np.isfinite(shown).any() else 1.0
-    axes.set_xlim(min(0, np.nanmin(shown, initial=0)) * 1.05, 1.05 * largest if largest > 0 else 1)
+    left, right = min(0, np.nanmin(shown, initial=0)) * 1.05, 1.05 * largest if largest > 0 else 1
+    if controls:
+        left, right = left - 0.5 * (right - left) * bool(left < 0), right + 0.5 * (right - left)
+    for k, control in enumerate(controls):
+        at = rows[control].to_numpy(float).clip(left, right)
+        label = clean(control.replace("_", " "))
+        axes.plot(at, places, "x+12"[k % 4], color=COLOURS[2 + k % 4], clip_on=False, label=label)
+    axes.set_xlim(left, right)
     axes.set_xlabel(clean(name.replace("_", " ")) + (f" ({clean(unit)})" if unit else ""))
     axes.grid(axis="x", color="#dddddd", linewidth=0.5)

@@ -2,8 +2,8 @@ r"""Template SNR: how far the beats of one record are alike. The signal-to-noise
 
 .. math:: 10 \lg \operatorname{var}(\bar x) / \operatorname{var}(x_k - \bar x)
 
-with the record's median beat and its beats k. Noise, and hearts whose beats change shape, lower it; a beat copied over
-and over raises it beyond what is real.
+with the record's median beat and its beats k, lined up. Noise, and hearts whose beats change shape, lower it; a beat
+copied over and over raises it beyond what is real.
 """
 
 from __future__ import annotations
@@ -12,32 +12,14 @@ import numpy as np
 from scipy.stats import wasserstein_distance
 
 from ecglib.evaluation.comparison import Comparison, NotComputable
-from ecglib.evaluation.records import LEAST_RECORDS, twelve_leads
-from ecglib.signals.beats import find_beats
+from ecglib.evaluation.measurements import LEAST_BEATS, MEASURES, measured
+from ecglib.evaluation.records import LEAST_RECORDS
 from ecglib.signals.cohort import Cohort
-
-BEFORE_S, AFTER_S = 0.25, 0.40
-LEAST_BEATS = 4
 
 
 def template_snr_db(cohort: Cohort) -> np.ndarray:
     """Return each record's template SNR in dB, float64 (n_records,); NaN below four beats (equation template-snr)."""
-    before, after = round(BEFORE_S * cohort.fs), round(AFTER_S * cohort.fs)
-    result = np.full(len(cohort), np.nan)
-    for block, x in twelve_leads(cohort):
-        result[block] = [_of_one(record, find_beats(record, cohort.fs) * cohort.fs, before, after) for record in x]
-    return result
-
-
-def _of_one(x: np.ndarray, beats: np.ndarray, before: int, after: int) -> float:
-    places = np.rint(beats).astype(int)
-    places = places[(places >= before) & (places <= x.shape[1] - after)]
-    if len(places) < LEAST_BEATS:
-        return np.nan
-    windows = x[:, places[:, None] + np.arange(-before, after)].swapaxes(0, 1)  # (n_beats, 12, W)
-    windows = windows - windows.mean(axis=-1, keepdims=True)
-    typical = np.median(windows, axis=0)
-    return float(10 * np.log10(max(typical.var(), 1e-12) / max((windows - typical).var(), 1e-12)))
+    return measured(cohort)[:, MEASURES.index("template_snr_db")]
 
 
 def template_snr(c: Comparison) -> dict[str, float]:
@@ -63,7 +45,7 @@ def template_snr(c: Comparison) -> dict[str, float]:
     -----
     Differs: MIDT-ECG's SNR compares a record with another heart's, and rewards a flat line. Equation: template-snr.
     """
-    real, synthetic = c.terms("real", template_snr_db), c.terms("synthetic", template_snr_db)
+    real, synthetic = (c.terms(role, measured)[:, MEASURES.index("template_snr_db")] for role in ("real", "synthetic"))
     lost = int(np.isnan(real).sum() + np.isnan(synthetic).sum())
     real, synthetic = real[np.isfinite(real)], synthetic[np.isfinite(synthetic)]
     if min(len(real), len(synthetic)) < LEAST_RECORDS:

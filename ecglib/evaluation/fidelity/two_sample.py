@@ -9,7 +9,6 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedGroupKFold
 
 from ecglib.evaluation.comparison import Comparison, NotComputable
-from ecglib.evaluation.fidelity.beats import template_snr_db
 from ecglib.evaluation.fidelity.interlead import correlations
 from ecglib.evaluation.measurements import MEASURES, measured
 from ecglib.evaluation.records import twelve_leads
@@ -18,7 +17,7 @@ from ecglib.signals.cohort import Cohort
 LEAST_RECORDS = 40
 FOLDS = 5
 BANDS_HZ = ((0.1, 0.8), (0.8, 5.0), (5.0, 15.0), (15.0, 25.0), (25.0, 45.0))
-FEATURES = (*MEASURES, "template_snr_db", "mean_correlation", "lowest_correlation",
+FEATURES = (*MEASURES, "mean_correlation", "lowest_correlation",
             *(f"power_db_{low:g}_{high:g}_hz" for low, high in BANDS_HZ))  # fmt: skip
 
 
@@ -27,7 +26,7 @@ def record_features(cohort: Cohort) -> np.ndarray:
     lead = correlations(cohort)
     empty = ~np.isfinite(lead).any(axis=1)
     lead[empty] = 0.0  # every lead flat: as uncorrelated as can be; its measures are NaN and say so
-    parts = [measured(cohort), template_snr_db(cohort)[:, None], np.nanmean(np.abs(lead), axis=1)[:, None],
+    parts = [measured(cohort), np.nanmean(np.abs(lead), axis=1)[:, None],
              np.nanmin(lead, axis=1)[:, None], _band_powers_db(cohort)]  # fmt: skip
     return np.concatenate(parts, axis=1)
 
