@@ -21,9 +21,7 @@ SMALL = NetworkConfig(channels=8, blocks=2, state=8, patch=4, heads=2)
 
 def small(config: NetworkConfig = SMALL, groups=(4, 3), seed: int = 0):
     network = build_network(config, 8, groups, (5,), seed)
-    for head in (network.leave,):
-        if head is not None:
-            torch.nn.init.normal_(head.weight, generator=torch.Generator().manual_seed(1))
+    torch.nn.init.normal_(network.leave.weight, generator=torch.Generator().manual_seed(1))
     return network
 
 
@@ -80,7 +78,7 @@ def test_step_conditions_and_previous_all_change_the_answer():
     assert (network(x, t, c, x) - base).abs().max() > 1e-4
     ticks = clock([np.arange(0.5, 8, 0.9)] * 2, 80, 10)
     assert (network(x, t, c, None, ticks) - base).abs().max() > 1e-4
-    with pytest.raises(InputError, match=r"clock has shape \(2, 8, 80\); expected \(2, 10, 80\)"):
+    with pytest.raises(InputError, match=r"clock has shape \(2, 8, 80\); expected \(2, 25, 80\)"):
         network(x, t, c, None, x)
     assert torch.equal(network(x, t, c, torch.zeros_like(x)), base)
 
