@@ -240,7 +240,8 @@ class TestViews:
             loss_curve(log[["train"]])
 
     def test_intervals_beside_the_floor(self):
-        table = evaluate(Comparison(random_cohort(20), random_cohort(20, seed=1)), fidelity.METRICS, resamples=20)
+        metrics = [fidelity.ilce, fidelity.ilce_paired, fidelity.log_spectral_distance]
+        table = evaluate(Comparison(random_cohort(20), random_cohort(20, seed=1)), metrics, resamples=20)
         figure = interval_plot(table)
         assert len(figure.axes) == 3  # ilce_paired has no partners: its panel says so
         assert "source_ecg_id" in figure.axes[1].texts[0].get_text()
@@ -249,6 +250,14 @@ class TestViews:
         values = figure.axes[2].get_lines()[0].get_xdata()
         np.testing.assert_allclose(values, table[table.metric == "log_spectral_distance"].value)
         assert drawn(figure)
+
+    def test_controls_stand_in_the_panel_and_far_ones_at_its_edge(self):
+        table = evaluate(Comparison(random_cohort(20), random_cohort(20, seed=1)), [fidelity.ilce], resamples=20)
+        table = table.assign(copies=0.0, spoiled=99.0)
+        axes = interval_plot(table, controls=["copies", "spoiled"]).axes[0]
+        left, right = axes.get_xlim()
+        at = {line.get_label(): line.get_xdata() for line in axes.get_lines()}
+        assert (at["copies"] == 0).all() and (at["spoiled"] == right).all() and left == 0
 
     def test_interval_refusals(self):
         with pytest.raises(InputError, match="table is of columns"):

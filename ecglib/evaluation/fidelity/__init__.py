@@ -17,7 +17,7 @@ from ecglib.evaluation.fidelity.interlead import (
 )
 from ecglib.evaluation.fidelity.pairs import paired_measures, ssim
 from ecglib.evaluation.fidelity.spectra import BAND_HZ, NPERSEG, log_spectral_distance, power_spectra
-from ecglib.evaluation.fidelity.two_sample import FEATURES, giveaways, record_features, two_sample
+from ecglib.evaluation.fidelity.telling_apart import FEATURES, giveaways, record_features, two_sample
 
 METRICS = (ilce, ilce_distributional, ilce_by_class, ilce_paired, log_spectral_distance, template_snr, two_sample,
            paired_measures)  # fmt: skip

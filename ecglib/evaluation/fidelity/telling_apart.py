@@ -14,7 +14,7 @@ from ecglib.evaluation.measurements import MEASURES, measured
 from ecglib.evaluation.records import twelve_leads
 from ecglib.signals.cohort import Cohort
 
-LEAST_RECORDS = 40
+LEAST_RECORDS = 30
 FOLDS = 5
 BANDS_HZ = ((0.1, 0.8), (0.8, 5.0), (5.0, 15.0), (15.0, 25.0), (25.0, 45.0))
 FEATURES = (*MEASURES, "mean_correlation", "lowest_correlation",
@@ -39,7 +39,7 @@ def two_sample(c: Comparison) -> dict[str, float]:
     Parameters
     ----------
     c : Comparison
-        At least 40 records each.
+        At least 30 records each.
 
     Returns
     -------
