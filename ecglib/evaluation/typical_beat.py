@@ -127,11 +127,11 @@ def _line_up(x: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     half, shift = round(QRS_S * FS), round(SHIFT_S * FS)
     around = (places[:, None] + np.arange(-half - shift, half + shift + 1)).clip(0, x.shape[1] - 1)
     around = x[:, around].swapaxes(0, 1)  # (n_beats, C, 2 (half + shift) + 1)
-    shifted = sliding_window_view(around, 2 * half + 1, axis=-1)  # (n_beats, C, shifts, 2 half + 1)
-    norm = np.sqrt((shifted.var(axis=-1).sum(axis=1) * shifted.shape[-1]).clip(1e-12))  # (n_beats, shifts)
+    shifted = sliding_window_view(around, 2 * half + 1, axis=-1)[..., ::2]  # (n_beats, C, shifts, half + 1): 250 Hz
+    norm = np.sqrt(shifted.var(axis=-1).sum(axis=1) * shifted.shape[-1]).clip(1e-6)  # (n_beats, shifts)
     best = np.full(len(places), shift)
     for _ in range(2):
-        qrs = np.median(shifted[np.arange(len(places)), :, best], axis=0)  # (C, 2 half + 1)
+        qrs = np.median(shifted[np.arange(len(places)), :, best], axis=0)  # (C, half + 1)
         qrs = qrs - qrs.mean(axis=-1, keepdims=True)
         likeness = np.einsum("ncsw,cw->ns", shifted, qrs) / (norm * np.linalg.norm(qrs).clip(1e-12))
         best = likeness.argmax(axis=1)
