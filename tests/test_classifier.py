@@ -58,6 +58,14 @@ def test_a_record_does_not_depend_on_its_neighbours():
     assert alone[0] == pytest.approx(together[5], abs=1e-5)
 
 
+def test_the_digest_names_the_weights():
+    train, validation, _ = cohorts()
+    few = train.select(np.arange(80))
+    one, two = (train_classifier(few, validation, epochs=1, seed=seed, progress=False) for seed in (0, 1))
+    assert len(one.digest) == 64 and one.digest != two.digest
+    assert one.digest == train_classifier(few, validation, epochs=1, seed=0, progress=False).digest
+
+
 def test_the_same_seed_makes_the_same_classifier_and_leaves_torchs_generator_alone():
     train, validation, _ = cohorts()
     few = train.select(np.arange(80))

@@ -6,6 +6,7 @@ small as it can be, so that its features need no more records than a fold has: 2
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from itertools import pairwise
@@ -90,6 +91,12 @@ class Classifier:
     thresholds: np.ndarray
     auroc: dict[str, float]
     fs: int
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the weights: which network a distance in its features belongs to."""
+        weights = [tensor.numpy().tobytes() for _, tensor in sorted(self.network.state_dict().items())]
+        return hashlib.sha256(b"".join(weights)).hexdigest()
 
     def features(self, cohort: Cohort) -> np.ndarray:
         """Return float64 (n_records, 24): what the network says before its last layer."""

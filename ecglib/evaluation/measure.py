@@ -24,7 +24,7 @@ LEVEL = 0.95
 
 
 def evaluate(comparison: Comparison, metrics: Sequence[Metric], *, seed: int = 0, resamples: int = 200,
-             folder: Path | str | None = None) -> pd.DataFrame:  # fmt: skip
+             floor: bool = True, folder: Path | str | None = None) -> pd.DataFrame:  # fmt: skip
     """Compute metrics, each value with its interval, n and floor.
 
     Parameters
@@ -39,6 +39,8 @@ def evaluate(comparison: Comparison, metrics: Sequence[Metric], *, seed: int = 0
         Seed of resampling and floors; the same rows are drawn for every metric.
     resamples : int
         Draws of patients for each interval; 0 for none.
+    floor : bool
+        Whether to measure the real-against-real floor too; without, its column is NaN.
     folder : path, optional
         Where to write ``evaluation.csv`` and, last, the manifest.
 
@@ -66,7 +68,7 @@ def evaluate(comparison: Comparison, metrics: Sequence[Metric], *, seed: int = 0
     floor and equal n are this project's rules. Equation: interval.
     """
     _check(metrics, resamples)
-    floors, floor_note = floor_comparisons(comparison, seed)
+    floors, floor_note = floor_comparisons(comparison, seed) if floor else ([], "")
     rows = [row for metric in metrics for row in _measure(metric, comparison, floors, floor_note, seed, resamples)]
     table = pd.DataFrame(rows, columns=COLUMNS)
     if folder is not None:

@@ -42,7 +42,7 @@ def report(comparison: Comparison, metrics: Sequence[Metric], folder: Path | str
     table = evaluate(comparison, metrics, seed=seed, resamples=resamples, folder=folder)
     some = np.linspace(0, len(comparison.real) - 1, min(len(comparison.real), CONTROL_RECORDS)).astype(np.int64)
     if controls:
-        card = response_card(comparison.real.select(some), metrics, seed=seed, corruptions=controls)
+        card = response_card(comparison.real.select(some), metrics, seed=seed, floor=False, corruptions=controls)
         wide = card.pivot_table(index=["metric", "key"], columns="corruption", values="value", dropna=False)
         names = [control.__name__ for control in controls]
         table = table.merge(wide.reindex(columns=names).reset_index(), on=["metric", "key"], how="left")

@@ -86,7 +86,7 @@ CORRUPTIONS: tuple[Corruption, ...] = (
 )  # fmt: skip
 
 
-def response_card(cohort: Cohort, metrics: Sequence[Metric], *, seed: int = 0,
+def response_card(cohort: Cohort, metrics: Sequence[Metric], *, seed: int = 0, floor: bool = True,
                   corruptions: Sequence[Corruption] = CORRUPTIONS) -> pd.DataFrame:  # fmt: skip
     """Compute metrics on real records against corrupted copies of themselves.
 
@@ -98,6 +98,8 @@ def response_card(cohort: Cohort, metrics: Sequence[Metric], *, seed: int = 0,
         As in `evaluate`.
     seed : int
         Seed of noise, mixing and floors.
+    floor : bool
+        Whether to measure the floor, which is the same for every corruption.
     corruptions : sequence of functions (x, fs, leads, rng) → x, optional
         float (n_records, n_leads, n_times) in mV each; all of `CORRUPTIONS` unless given.
 
@@ -113,7 +115,8 @@ def response_card(cohort: Cohort, metrics: Sequence[Metric], *, seed: int = 0,
         x = corrupt(np.asarray(cohort.x[:], dtype=np.float64), cohort.fs, cohort.leads, rng)
         table = cohort.table.assign(source_ecg_id=cohort.table["ecg_id"])
         spoiled = replace(cohort, x=np.ascontiguousarray(x, dtype=np.float32), table=table)
-        card = evaluate(Comparison(cohort, spoiled), metrics, seed=seed, resamples=0)
+        card = evaluate(Comparison(cohort, spoiled), metrics, seed=seed, resamples=0, floor=floor and k == 0)
         cards.append(card.drop(columns=["ci_low", "ci_high"]).assign(corruption=corrupt.__name__))
     result = pd.concat(cards, ignore_index=True)
+    result["floor"] = result.groupby(["metric", "key"])["floor"].transform("first")
     return result[["corruption", *result.columns.drop("corruption")]]

@@ -141,6 +141,7 @@ def _features(c: Comparison, classifier: Classifier) -> tuple[np.ndarray, np.nda
     x, y = c.terms("real", classifier.features), c.terms("synthetic", classifier.features)
     if c.whole:
         c.at_least(PER_FEATURE * x.shape[1])
+        c.note(f"features of the classifier of superclasses with weights sha256 {classifier.digest[:12]}")
     return x, y
 
 
