@@ -95,7 +95,7 @@ class TrainingConfig:
     (Fourier transforms and losses stay float32). A sample sheet is drawn every `sheet_every` steps; 0 for none.
     """
 
-    steps: int = 1500
+    steps: int = 1800
     batch: int = 12
     optimiser: str = "muon"
     learning_rate: float = 2e-3

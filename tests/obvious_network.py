@@ -100,11 +100,6 @@ class ObviousBlock(nn.Module):
             merged = network.condition_to_blocks
             self.condition = nn.Linear(merged.in_features, 2 * h)
             filled(self.condition, *(part.view(-1, 2 * h, *part.shape[1:])[k] for part in merged.parameters()))
-        self.hands = None
-        if network.clock_to_blocks is not None:
-            merged, p = network.clock_to_blocks, network.config.patch
-            self.hands = nn.Conv1d(merged.in_features // p, 2 * h, p, stride=p)
-            filled(self.hands, *(part.view(-1, 2 * h, *part.shape[1:])[k] for part in merged.parameters()))
         taps = fast.widen.weight.view(2 * h, 3, h).transpose(1, 2)
         self.widen = filled(nn.Conv1d(h, 2 * h, 3, padding=1), taps.contiguous(), fast.widen.bias)
         self.first, self.second = ObviousS4(fast.first), ObviousS4(fast.second)
@@ -113,14 +108,11 @@ class ObviousBlock(nn.Module):
         for part, rows in ((self.residual, slice(h)), (self.skip, slice(h, None))):
             part.weight, part.bias = nn.Parameter(part.weight[rows]), nn.Parameter(part.bias[rows])
 
-    def forward(self, x: Tensor, step: Tensor, condition: Tensor | None, clock: Tensor | None
-                ) -> tuple[Tensor, Tensor]:  # fmt: skip
+    def forward(self, x: Tensor, step: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor]:
         """(B, H, L) → residual and skip."""
         h = self.first(self.widen(x + self.step(step)[..., None]))
         if self.condition is not None:
             h = h + self.condition(condition)[..., None]
-        if self.hands is not None and clock is not None:
-            h = h + self.hands(clock)
         a, b = self.second(self.attend(h)).chunk(2, dim=1)
         gated = torch.tanh(a) * torch.sigmoid(b)
         return (x + self.residual(gated)) * math.sqrt(0.5), self.skip(gated)
@@ -170,6 +162,6 @@ class ObviousSSSD(nn.Module):
             condition = torch.cat([group @ table for group, table in zip(groups, self.embeddings, strict=True)], dim=1)
         skips = 0
         for block in self.blocks:
-            x, skip = block(x, step, condition, clock)
+            x, skip = block(x, step, condition)
             skips = skips + skip
         return self.leave(F.relu(self.collect(skips * math.sqrt(1 / len(self.blocks)))))

@@ -78,7 +78,7 @@ def test_step_conditions_and_previous_all_change_the_answer():
     assert (network(x, t, c, x) - base).abs().max() > 1e-4
     ticks = clock([np.arange(0.5, 8, 0.9)] * 2, 80, 10)
     assert (network(x, t, c, None, ticks) - base).abs().max() > 1e-4
-    with pytest.raises(InputError, match=r"clock has shape \(2, 8, 80\); expected \(2, 25, 80\)"):
+    with pytest.raises(InputError, match=r"clock has shape \(2, 8, 80\); expected \(2, 9, 80\)"):
         network(x, t, c, None, x)
     assert torch.equal(network(x, t, c, torch.zeros_like(x)), base)
 

@@ -40,7 +40,7 @@ class Batch:
     weight : float32 (B,)
         Of each record's squared error.
     conditions : float32 (B, K)
-    clock : float32 (B, 25, L) or None
+    clock : float32 (B, 9, L) or None
     rhythm : tuple or None
         What `RhythmModel.loss` takes beside conditions: intervals, noise, and steps (on the CPU).
     self_condition : bool

@@ -4,11 +4,10 @@ A small network learns the shape of a beat in minutes, but not that the next one
 twelve are to be evenly spaced. So time is also told in beats, by a phase φ(τ) that is a whole number at each beat and
 straight in between, as
 
-.. math:: \sin 2\pi k\varphi(\tau),\ \cos 2\pi k\varphi(\tau) \quad (k = 1, …, 12), \qquad
+.. math:: \sin 2\pi k\varphi(\tau),\ \cos 2\pi k\varphi(\tau) \quad (k = 1, …, 4), \qquad
           \ln \big(1\,\mathrm{s} \cdot \dot\varphi(\tau)\big)
 
-The slow hands tell a P wave from a T wave, the fast ones place it within a few samples. In training the beats are the
-record's own; in sampling they are drawn first, by `ecglib.diffusion.rhythm`.
+In training the beats are the record's own; in sampling they are drawn first, by `ecglib.diffusion.rhythm`.
 
 Source: this project; neither paper has it (equation clock).
 """
@@ -23,7 +22,7 @@ from torch import Tensor
 from ecglib.signals import Cohort
 from ecglib.signals.beats import find_beats
 
-HARMONICS = 12
+HARMONICS = 4
 CHANNELS = 2 * HARMONICS + 1
 
 
@@ -40,14 +39,14 @@ def clock(beats: Sequence[np.ndarray], n_times: int, fs: int) -> Tensor:
 
     Returns
     -------
-    float32 (B, 25, n_times)
+    float32 (B, 9, n_times)
         Sines, cosines, the logarithm.
     """
     return torch.stack([_one_clock(np.asarray(times, np.float64), n_times, fs) for times in beats])
 
 
 def still(n_times: int) -> Tensor:
-    """Return the clock of a record of unknown beats, float32 (25, n_times): zeros."""
+    """Return the clock of a record of unknown beats, float32 (9, n_times): zeros."""
     return torch.zeros(CHANNELS, n_times)
 
 
@@ -58,7 +57,7 @@ def _one_clock(times: np.ndarray, n_times: int, fs: int) -> Tensor:
     rr = np.diff(times)
     k = np.clip(np.searchsorted(times, now, side="right") - 1, 0, len(rr) - 1)  # (L,), the interval we are in
     phase = (now - times[k]) / rr[k]
-    angle = 2 * math.pi * np.arange(1, HARMONICS + 1)[:, None] * phase  # (12, L)
+    angle = 2 * math.pi * np.arange(1, HARMONICS + 1)[:, None] * phase  # (4, L)
     return torch.from_numpy(np.vstack([np.sin(angle), np.cos(angle), -np.log(rr[k])]).astype(np.float32))
 
 

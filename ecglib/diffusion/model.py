@@ -83,7 +83,7 @@ class Denoiser:
     conditions : float tensor (B, K)
     unknown : float tensor (B, K) or None
         Encoding of "nothing is known", for guidance.
-    clock : float tensor (B, 25, L) or None
+    clock : float tensor (B, 9, L) or None
         From `ecglib.diffusion.clock`, where the network has one. Guidance leaves it as it is.
     guidance : float
         w: x0_hat = x0_hat(unknown) + w (x0_hat(conditions) − x0_hat(unknown)); 1 is no guidance, and costs one

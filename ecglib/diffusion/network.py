@@ -4,9 +4,9 @@ The network maps a noised signal, a step and conditions to an estimate (of eps, 
 knows no schedule.
 
 Source: SSSD-ECG (Alcaraz & Strodthoff, Comput Biol Med 163:107115, 2023), as its public code has it. Differs: an
-optional `patch`, which folds several samples into the channels, self-conditioning, a clock that ticks at each beat and
-is shown to every block, attention between the two state space layers of every second block, and a Wiener filter beside
-it all. All are off in preset `paper`.
+optional `patch`, which folds several samples into the channels, self-conditioning, a clock that ticks at each beat,
+attention between the two state space layers of every second block, and a Wiener filter beside it all. All are off in
+preset `paper`.
 """
 
 import math
@@ -135,7 +135,6 @@ class SSSD(nn.Module):
         self.embeddings = nn.ModuleList(nn.Linear(k, width, bias=False)
                                         for k, width in zip(self.condition_groups, widths, strict=True))  # fmt: skip
         self.condition_to_blocks = nn.Linear(sum(widths), blocks * 2 * h) if widths else None
-        self.clock_to_blocks = nn.Linear(CLOCK * config.patch, blocks * 2 * h) if config.clock else None
         for embedding in self.embeddings:
             nn.init.normal_(embedding.get_parameter("weight"))
         # attention in every second block: half its price, and beats agree as well (the table of trials)
@@ -160,7 +159,7 @@ class SSSD(nn.Module):
             Multi-hot groups, from `Conditions.encode`.
         previous : float (B, C, L) or None
             An earlier estimate of x0 (self-conditioning); None stands for zeros.
-        clock : float (B, 25, L) or None
+        clock : float (B, 9, L) or None
             From `ecglib.diffusion.clock`; None: beats unknown.
         slow : float (B, C, L) or None
             The Wiener filter's estimate of x0, to which the network adds its own; None stands for zeros.
@@ -185,9 +184,6 @@ class SSSD(nn.Module):
             inputs.append(torch.zeros_like(x_t) if slow is None else slow)
         x = F.relu(self.enter(self.fold(torch.cat(inputs, dim=1)))).to(x_t.dtype)  # (B, L/p, H)
         steps, given = self.project(t, conditions)
-        if self.clock_to_blocks is not None and clock is not None:
-            hands = self.clock_to_blocks(self.fold(clock)).unflatten(-1, (len(self.blocks), -1))  # (B, L/p, blocks, 2H)
-            given = given + hands.permute(2, 0, 1, 3)
         kernels = spectra([layer for block in self.blocks for layer in (block.first, block.second)], x.shape[1])
         skips = torch.zeros_like(x)
         for k, block in enumerate(self.blocks):
