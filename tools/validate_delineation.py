@@ -1,9 +1,10 @@
 """Delineation against cardiologists and against truth: ``python tools/validate_delineation.py LUDB OUT.csv [N]``.
 
 LUDB is that database's folder; its marks, by cardiologists, are joined over twelve leads. Thresholds were chosen on
-every second record, so the others have rows of their own. N virtual patients (400) have exact marks. Each cohort is
-measured at 500 Hz and at 100 Hz, by ecglib from all leads, and by NeuroKit2's ``dwt`` on lead II, beat by beat, and on
-all twelve leads, whose marks are joined as LUDB's are (``pip install neurokit2``).
+every second record (two of them, P_ALIKE and QRS_STILL_S, on all), so the others have rows of their own. N virtual
+patients (400) have exact marks. Each cohort is measured at 500 Hz and at 100 Hz, by ecglib from all leads, and by
+NeuroKit2's ``dwt`` on lead II, beat by beat, and on all twelve leads, whose marks are joined as LUDB's are
+(``pip install neurokit2``).
 """
 
 import datetime

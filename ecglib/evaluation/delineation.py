@@ -6,7 +6,8 @@ is the speed of the heart vector in mV/s, of the typical beat. QRS is where it e
 that moves first or last; P and T are where it exceeds a share of the wave's own highest speed.
 
 Source: speed thresholds and a median beat of all leads are common in clinical electrocardiographs; these thresholds
-are this project's, chosen on every second record of LUDB (`tools/validate_delineation.py`).
+are this project's, chosen on every second record of LUDB; what counts as a P wave, and how long the vector rests, on
+all of them (`tools/validate_delineation.py`).
 """
 
 from __future__ import annotations
