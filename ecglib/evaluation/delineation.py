@@ -120,7 +120,7 @@ def p_height(x: np.ndarray, on: int, off: int) -> float:
 
 
 def p_likeness(beats: np.ndarray, on: int, off: int) -> np.ndarray:
-    """Correlate each beat's P wave, all leads at once, with the median of the others': float64 (n_beats,)."""
+    """Correlate each beat's P wave, all leads at once, with the median one: float64 (n_beats,)."""
     waves = beats[:, :, on : off + 1]
     waves = waves - waves.mean(axis=-1, keepdims=True)
     typical = np.median(waves, axis=0)

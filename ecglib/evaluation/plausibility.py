@@ -14,7 +14,7 @@ HARD: dict[str, tuple[float, float]] = {
     "heart_rate": (20, 250), "rr_cv": (0, 0.6), "pr_ms": (60, 400), "qrs_ms": (40, 240), "qt_ms": (200, 700),
     "qtcb_ms": (280, 620), "p_mv": (0, 0.5), "st_mv": (-1.5, 1.5), "r_mv": (0, 6), "s_mv": (-6, 0.5),
 }  # fmt: skip
-"""Outside of these a record is rejected whatever its statements; a first-degree block may have any P–R interval."""
+"""Outside of these a record is rejected whatever its statements; but with an AV block P–R may be any interval."""
 
 SOFT: dict[str, tuple[float, float]] = {
     "heart_rate": (48, 98), "pr_ms": (113, 212), "qrs_ms": (69, 109), "qt_ms": (325, 452), "qtcb_ms": (361, 457),
