@@ -23,6 +23,7 @@ from ecglib.evaluation.fidelity import (
     template_snr,
     template_snr_db,
 )
+from ecglib.evaluation.fidelity.features import mmd2_of_divisions
 from ecglib.evaluation.response import leads_mixed, white_noise
 from ecglib.signals import LEADS_8, LEADS_12, to_eight_leads
 
@@ -339,3 +340,18 @@ class TestPaperOnesPairs:
         order = np.random.default_rng(1).permutation(len(real))
         assert values(paired_measures, real, synthetic.select(order)) == pytest.approx(
             values(paired_measures, real, synthetic))  # fmt: skip
+
+
+class TestDivisions:
+    def test_slow_form(self):
+        rng = np.random.default_rng(0)
+        x = np.concatenate([rng.normal(size=(30, 3)), rng.normal(0.5, 1, (20, 3))])
+        kernel = np.exp(-(((x[:, None] - x) ** 2).sum(axis=-1)))
+        first = np.stack([np.arange(50) < 30, rng.permutation(50) < 30, rng.permutation(50) < 12], axis=1)
+
+        def apart(rows, others):
+            return np.mean([kernel[i, j] for i in rows for j in others if i != j])
+
+        slow = [apart(a, a) + apart(b, b) - 2 * apart(a, b)
+                for a, b in ((np.flatnonzero(z), np.flatnonzero(~z)) for z in first.T)]  # fmt: skip
+        assert mmd2_of_divisions(kernel, first) == pytest.approx(slow, abs=1e-12)

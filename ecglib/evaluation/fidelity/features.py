@@ -7,13 +7,13 @@ without replacement.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.linalg import sqrtm
-from scipy.spatial.distance import cdist
+from scipy.spatial.distance import cdist, pdist, squareform
 
 from ecglib.evaluation.comparison import Comparison
 
@@ -65,15 +65,43 @@ def mmd(c: Comparison, *, classifier: Classifier) -> dict[str, float]:
     Source: Gretton et al., A kernel two-sample test, 2012. Equation: mmd.
     """
     x, y = _features(c, classifier)
-    both, n = np.concatenate([x, y]), len(x)
-    squared = cdist(both, both, "sqeuclidean")
-    median = np.median(squared[np.triu_indices(len(both), 1)])
-    kernel = sum(np.exp(-squared / (2 * median * h**2)) for h in BANDWIDTHS) / len(BANDWIDTHS)
-    rng = np.random.default_rng(0)
-    orders = [np.arange(len(both)), *(rng.permutation(len(both)) for _ in range(PERMUTATIONS if c.whole else 0))]
-    values = [_mmd2(*_parts(kernel, order[:n], order[n:])) for order in orders]
-    p = (1 + sum(value >= values[0] for value in values[1:])) / len(values) if c.whole else np.nan
-    return {"mmd2": values[0], "p": p}
+    kernel = _gaussian_kernel(np.concatenate([x, y]))
+    rng, first = np.random.default_rng(0), np.arange(len(kernel)) < len(x)
+    divisions = [first, *(rng.permutation(first) for _ in range(PERMUTATIONS if c.whole else 0))]
+    values = mmd2_of_divisions(kernel, np.stack(divisions, axis=1))
+    p = (1 + np.sum(values[1:] >= values[0])) / len(values) if c.whole else np.nan
+    return {"mmd2": float(values[0]), "p": float(p)}
+
+
+def mmd2_of_divisions(kernel: np.ndarray, first: np.ndarray) -> np.ndarray:
+    r"""Return the unbiased squared MMD of many divisions of the same records into two sides.
+
+    Parameters
+    ----------
+    kernel : float64 (N, N)
+        Of all records, with ones on its diagonal.
+    first : bool (N, n_divisions)
+        Which records lie on the first side.
+
+    Notes
+    -----
+    With :math:`z` the indicator of the first side, its sum of kernels is :math:`z^T K z`, so all divisions cost one
+    matrix product instead of cutting the kernel up for each. Equation: mmd.
+    """
+    z = first.astype(np.float64)
+    n, m = z.sum(axis=0), (1 - z).sum(axis=0)
+    within = (z * (kernel @ z)).sum(axis=0)
+    across = kernel.sum(axis=1) @ z - within
+    beyond = kernel.sum() - within - 2 * across  # within the second side
+    return (within - n) / (n * (n - 1)) + (beyond - m) / (m * (m - 1)) - 2 * across / (n * m)
+
+
+def _gaussian_kernel(x: np.ndarray) -> np.ndarray:
+    """Mean of Gaussian kernels whose bandwidths surround the median distance, float64 (N, N)."""
+    squared = pdist(x, "sqeuclidean")  # each pair once: (N (N − 1) / 2,)
+    median = np.median(squared)
+    similarity = sum(np.exp(squared / (-2 * median * h**2)) for h in BANDWIDTHS) / len(BANDWIDTHS)
+    return squareform(similarity) + np.eye(len(x))
 
 
 def frechet_distance(c: Comparison, *, classifier: Classifier) -> dict[str, float]:
@@ -143,10 +171,6 @@ def _features(c: Comparison, classifier: Classifier) -> tuple[np.ndarray, np.nda
         c.at_least(PER_FEATURE * x.shape[1])
         c.note(f"features of the classifier of superclasses with weights sha256 {classifier.digest[:12]}")
     return x, y
-
-
-def _parts(kernel: np.ndarray, a: np.ndarray, b: np.ndarray) -> Iterable[np.ndarray]:
-    return kernel[np.ix_(a, a)], kernel[np.ix_(b, b)], kernel[np.ix_(a, b)]
 
 
 def _mmd2(xx: np.ndarray, yy: np.ndarray, xy: np.ndarray) -> float:
