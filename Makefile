@@ -100,7 +100,7 @@ $(STUDY)/chapters/%.ipynb: notebooks/%.ipynb $(STUDY)/cohort/manifest.json $(SOU
 	@$(PY) -m ecglib execute $< $@ -p cohort $(COHORT) -p preset $(PRESET) -p seed $(SEED)
 
 # which chapter reads what another one made
-$(STUDY)/chapters/08_sample.ipynb: $(STUDY)/chapters/07_train.ipynb
+$(STUDY)/chapters/08_sample.ipynb $(STUDY)/chapters/14_sr_vs_af.ipynb: $(STUDY)/chapters/07_train.ipynb
 $(STUDY)/chapters/10_fidelity.ipynb $(STUDY)/chapters/11_clinical.ipynb: $(STUDY)/chapters/08_sample.ipynb
 
 # the book shows one study at a time

@@ -78,12 +78,13 @@ class MelConfig:
 
 @dataclass(frozen=True)
 class ConditionsConfig:
-    """Groups of conditions, the width of each group's embedding (one number: the same for all), and how often all
-    groups, and each by itself, are dropped in training."""
+    """Groups of conditions, the width of each group's embedding (one number: the same for all), how often all groups,
+    and each by itself, are dropped in training, and whether embeddings learn (a published code's never did)."""
 
     groups: tuple[str, ...] = ("diagnosis", "form", "rhythm", "age", "sex", "rate")
     widths: tuple[int, ...] = (32,)
     drop: float = 0.05
+    learn: bool = True
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ WORDS: dict[str, tuple[str, ...]] = {
     "diffusion.target": ("eps", "v", "x0"),
     "diffusion.draw": ("uniform", "logit-normal"),
     "diffusion.weighting": ("none", "min-snr"),
-    "network.kernel": ("s4d", "nplr"),
+    "network.kernel": ("s4d", "nplr", "dilated"),
     "mel.estimate": ("x0", "posterior"),
     "mel.filters": ("mel", "none"),
     "mel.weighting": ("none", "alpha_bar"),

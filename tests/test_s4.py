@@ -1,13 +1,16 @@
 """The state space layer: the fast convolution equals both slow recurrences, forwards and backwards, cached or not."""
 
+import math
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 
 from ecglib.diffusion.s4 import STEP_RANGE, S4Layer, spectra, steps_of
-from ecglib.diffusion.state_space import KERNELS
+from ecglib.diffusion.state_space import KERNELS, TAPS
+from ecglib.errors import InputError
 
 each_kernel = pytest.mark.parametrize("kernel", KERNELS)
 
@@ -195,3 +198,27 @@ def test_save_and_load_keep_the_layer(tmp_path):
         save_file(s4.state_dict(), tmp_path / "s4.safetensors")
         other.load_state_dict(load_file(tmp_path / "s4.safetensors"))
         assert torch.equal(s4.convolve(u), other.convolve(u))
+
+
+@pytest.mark.parametrize("length", [40, 100])
+def test_the_dilated_kernel_is_torchs_dilated_convolution(length):
+    s4 = layer("dilated", 8, 8).double()  # eight different Δ: one dilation a channel, then the cycle again
+    u = torch.randn(2, 8, length, dtype=torch.float64)
+    cycle = int(math.log2(length // TAPS)) + 1
+    c = s4.c.detach().flatten(2)
+    for channel in range(8):
+        dilation = 2 ** (channel % cycle)
+        past, future = c[0, channel, :TAPS], c[1, channel, :TAPS]
+        taps = torch.zeros(2 * dilation * (TAPS - 1) + 3)  # lags −(TAPS − 1)·d − 1 … (TAPS − 1)·d + 1
+        middle = dilation * (TAPS - 1) + 1
+        for k in range(TAPS):
+            taps[middle + k * dilation] += past[k]
+            taps[middle - k * dilation - 1] += future[k]
+        taps[middle] += s4.d[channel].detach()
+        expected = F.conv1d(u[:, channel : channel + 1], taps.flip(0)[None, None].double(), padding=middle)
+        assert s4.convolve(u)[:, channel].detach() == pytest.approx(expected[:, 0].numpy(), abs=1e-6)
+
+
+def test_the_dilated_kernel_has_no_recurrence():
+    with pytest.raises(InputError, match="kernel='dilated'"):
+        S4Layer(8, 8, "dilated").recur(torch.zeros(1, 8, 10))

@@ -59,6 +59,9 @@ class TestGroups:
     def test_balanced(self, hearts):
         af = af_of(balanced(hearts, 1))
         assert af.sum() * 2 == len(af) == 2 * af_of(hearts).sum()
+        assert af_of(balanced(hearts, 1, 5)).sum() == 5 and len(balanced(hearts, 1, 5)) == 10
+        with pytest.raises(InputError, match="per_group=0"):
+            balanced(hearts, 1, 0)
 
     def test_without_groups(self):
         with pytest.raises(InputError, match="sr_or_af"):

@@ -12,7 +12,7 @@ from ecglib.config import Config
 from ecglib.diffusion import Generator, read_log, train
 from ecglib.diffusion.batches import Batches, describe_signals
 from ecglib.diffusion.checkpoint import CHECKPOINT, LOG, LOG_COLUMNS, open_log
-from ecglib.diffusion.model import WEIGHTS, evaluate, load_tensors
+from ecglib.diffusion.model import WEIGHTS, evaluate, load_tensors, network_of
 from ecglib.diffusion.process import Schedule, loss_weight
 from ecglib.diffusion.training import learning_rate
 from ecglib.errors import InputError
@@ -92,6 +92,16 @@ def test_every_embedding_is_trained_saved_and_loaded(whole_run):
     assert len(fresh.embeddings) == len(TINY.conditions.groups)
     for before, after in zip(fresh.embeddings, loaded.embeddings, strict=True):
         assert not torch.equal(before.weight, after.weight)
+
+
+def test_embeddings_that_do_not_learn_stay_as_they_were(tmp_path):
+    config = TINY.override({"conditions.learn": False, "training.optimiser": "adamw", "training.weight_decay": 0.1})
+    train(config, tiny_cohort(), tmp_path / "run", progress=False, stop_after=6)
+    train(config, tiny_cohort(), tmp_path / "run", progress=False)
+    fresh, kept = network_of(config, 8, 200), Generator.load(tmp_path / "run").network
+    for before, after in zip(fresh.embeddings, kept.embeddings, strict=True):
+        assert torch.equal(before.weight, after.weight)
+    assert not torch.equal(fresh.enter.weight, kept.enter.weight)
 
 
 def test_without_standardising_the_model_works_in_millivolts(tmp_path):

@@ -1,9 +1,10 @@
 """The second paper's experiment on virtual patients, judged on real ones: ``python tools/sr_af.py DATA OUT.csv``.
 
 A generator is trained on sinus rhythm first and then on both rhythms, another on both from the start, with as many
-steps in all. Each makes one record for each of a balanced choice of patients of folds 1–4; classifiers learn from these,
-or from patients of folds 5–8, and are tested on patients of fold 10, and on real records (LUDB and Chapman–Ningbo below
-DATA). OUT.csv gets every direction, kind of features and classifier; runs below ``work/sr_af/`` that are finished are not trained again.
+steps in all. Each makes one record for each of a balanced choice of patients of folds 1–4; classifiers learn from
+these, or from patients of folds 5–8, and are tested on patients of fold 10, and on real records (LUDB and
+Chapman–Ningbo below DATA). OUT.csv gets every direction, kind of features and classifier; runs below ``work/sr_af/``
+that are finished are not trained again.
 """
 
 import datetime

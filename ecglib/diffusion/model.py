@@ -126,6 +126,7 @@ def network_of(config: Config, n_leads: int, n_times: int | None = None) -> SSSD
     """
     conditions, cohort = Conditions(config.conditions.groups), config.cohort
     network = build_network(config.network, n_leads, conditions.sizes, config.conditions.widths, config.seed)
+    network.embeddings.requires_grad_(config.conditions.learn)
     n_times = round(cohort.fs * cohort.seconds) if n_times is None else n_times
     if config.network.clock:
         network.rhythm = RhythmModel(n_times / cohort.fs, conditions.sizes, config.seed)

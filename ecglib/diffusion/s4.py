@@ -52,7 +52,8 @@ class S4Layer(nn.Module):
         H, independent systems. Neighbouring channels share a step Δ: there are at most 32 different ones.
     state : int
         N, even: N/2 complex states a channel.
-    kernel : {"s4d", "nplr"}
+    kernel : {"s4d", "nplr", "dilated"}
+        Of `basis`; ``dilated``, a plain dilated convolution, is there to compare with.
 
     Notes
     -----

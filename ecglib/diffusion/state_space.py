@@ -19,6 +19,7 @@ from torch import Tensor
 from ecglib.errors import InputError, choose
 
 KERNELS = ("s4d", "nplr")
+TAPS = 3  # of a dilated convolution, in each direction
 
 
 def s4d_lin(state: int) -> Tensor:
@@ -131,7 +132,8 @@ def basis(kernel: str, state: int, steps: tuple[float, ...], length: int) -> Ten
 
     Parameters
     ----------
-    kernel : {"s4d", "nplr"}
+    kernel : {"s4d", "nplr", "dilated"}
+        ``dilated`` is no state space: three free taps in each direction, 1, 2, 4, … apart, by Δ.
     state : int
         N, even.
     steps : tuple of float
@@ -145,6 +147,8 @@ def basis(kernel: str, state: int, steps: tuple[float, ...], length: int) -> Ten
         Its rows alternate between what meets the real and the imaginary part of C: :math:`K = (\mathrm{Re}\,C_1,
         \mathrm{Im}\,C_1, \mathrm{Re}\,C_2, …) \cdot X`.
     """
+    if kernel == "dilated":
+        return _dilated(state, len(steps), length)
     power, b_bar = discretise(kernel, state, torch.tensor(steps, dtype=torch.float64))
     x = b_bar[..., None]  # (G, M, 1): X_0
     while x.shape[-1] < length:
@@ -152,6 +156,20 @@ def basis(kernel: str, state: int, steps: tuple[float, ...], length: int) -> Ten
         power = power @ power
     x = x[:, : state // 2, :length]
     return torch.stack([2 * x.real, -2 * x.imag], dim=2).flatten(1, 2)
+
+
+def _dilated(state: int, groups: int, length: int) -> Tensor:
+    """Return shifted impulses, float64 (G, N, L), the basis of dilated convolutions: dilations 1, 2, 4, …, then again.
+
+    In the same form as the others, so that networks differ in nothing but the kernel. Source: van den Oord et al.,
+    WaveNet, 2016, whose blocks double the dilation; here channels do.
+    """
+    table = torch.zeros(groups, state, length, dtype=torch.float64)
+    cycle = max(1, int(math.log2(max(1, length // TAPS))) + 1)
+    for g in range(groups):
+        for tap in range(min(TAPS, state, length)):
+            table[g, tap, tap * 2 ** (g % cycle)] = 1
+    return table
 
 
 def kernel_cauchy(c: Tensor, eigenvalues: Tensor, p: Tensor, b: Tensor, step: float, length: int) -> Tensor:

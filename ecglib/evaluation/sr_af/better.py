@@ -100,8 +100,7 @@ def f_power(x: np.ndarray, beat: TypicalBeat) -> float:
     rest, starts = x[leads].copy(), np.rint((beat.r - BEFORE_S) * FS).astype(int)
     ends = np.append(starts[1:], x.shape[1])
     for start, end in zip(starts, ends, strict=True):  # each beat up to where the next begins
-        stop = min(end, start + beat.x.shape[1], x.shape[1])
-        at = max(start, 0)
+        at, stop = max(start, 0), max(min(end, start + beat.x.shape[1], x.shape[1]), 0)
         rest[:, at:stop] -= beat.x[leads, at - start : stop - start]
     f, power = welch(rest, fs=FS, nperseg=2 * FS, axis=-1)
     total = power[:, (f >= BAND_HZ[0]) & (f <= BAND_HZ[1])].sum()

@@ -51,16 +51,27 @@ def sr_or_af(cohort: Cohort, *, normal: bool = False) -> Cohort:
                    notes={**chosen.notes, "groups": counts})  # fmt: skip
 
 
-def balanced(cohort: Cohort, seed: int = 0) -> Cohort:
-    """Drop records of the larger group at random until both groups are equally large.
+def balanced(cohort: Cohort, seed: int = 0, per_group: int | None = None) -> Cohort:
+    """Drop records at random until both groups are equally large.
+
+    Parameters
+    ----------
+    cohort : Cohort
+        With the column ``af``.
+    seed : int
+        Of the choice.
+    per_group : int, optional
+        At most so many records of each group; None: as many as the smaller group has.
 
     Raises
     ------
     InputError
-        If the cohort has no column ``af``.
+        If the cohort has no column ``af``, or `per_group` is below 1.
     """
+    if per_group is not None and per_group < 1:
+        raise InputError(f"per_group={per_group}; expected 1 or more, or None")
     af = af_of(cohort)
-    fewest = min(af.sum(), (1 - af).sum())
+    fewest = min(af.sum(), (1 - af).sum(), len(af) if per_group is None else per_group)
     rng = np.random.default_rng([seed, 4])
     kept = np.concatenate([rng.permutation(np.flatnonzero(af == group))[:fewest] for group in (0, 1)])
     return cohort.select(np.sort(kept))
