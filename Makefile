@@ -15,7 +15,7 @@ INSTALLED := .venv/.installed
 export PYTHONHASHSEED := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data book cohort test lint format lab bench clean distclean FORCE
+.PHONY: help setup data book cohort ablations test lint format lab bench clean distclean FORCE
 .DELETE_ON_ERROR:
 
 help: ## show this help
@@ -51,6 +51,9 @@ cohort: ## only read or make the cohort
 book cohort: $(INSTALLED)
 	@$(PYTHON) -m ecglib check
 	@$(MAKE) --no-print-directory CHECKED=1 $@-checked
+
+ablations: $(INSTALLED) ## train and measure the cells of book/ablations.csv that have no committed row (hours; resumes; -j)
+	@$(MAKE) --no-print-directory CHECKED=1 ablations-checked
 
 test: $(INSTALLED) ## run the test suite
 	$(PY) -m pytest
@@ -102,6 +105,19 @@ $(STUDY)/chapters/%.ipynb: notebooks/%.ipynb $(STUDY)/cohort/manifest.json $(SOU
 # which chapter reads what another one made
 $(STUDY)/chapters/08_sample.ipynb $(STUDY)/chapters/14_sr_vs_af.ipynb: $(STUDY)/chapters/07_train.ipynb
 $(STUDY)/chapters/10_fidelity.ipynb $(STUDY)/chapters/11_clinical.ipynb: $(STUDY)/chapters/08_sample.ipynb
+
+# a target a cell of the grid; all others are compared with the baselines, which so come first
+ifneq ($(filter ablations-checked,$(MAKECMDGOALS)),)
+page      = $(patsubst %,work/ablations/%/09_ablations.ipynb,$(1))
+BASELINES := $(call page,$(shell $(PY) -m ecglib ablations --baselines))
+CELLS     := $(call page,$(shell $(PY) -m ecglib ablations))
+.PHONY: ablations-checked
+ablations-checked: $(CELLS)
+	@$(PY) -m ecglib ablations --collect
+$(filter-out $(BASELINES),$(CELLS)): | $(BASELINES)
+$(CELLS): work/ablations/%/09_ablations.ipynb: | $(INSTALLED)
+	@$(PY) -m ecglib execute notebooks/09_ablations.ipynb $@ -p cell $*
+endif
 
 # the book shows one study at a time
 book/chapters/.study: FORCE

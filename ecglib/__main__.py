@@ -40,6 +40,9 @@ def _parser() -> argparse.ArgumentParser:
     data.add_argument("--fs", type=int, default=100, help="of PTB-XL: 100 or 500 Hz")
     data.add_argument("--data", default=os.environ.get("DATA", ""), help="folder to put them in")
     data.add_argument("--check", action="store_true", help="only check these, before anything is installed")
+    grid = command("ablations", "list the cells of book/ablations.csv still to be run, or collect what they found")
+    grid.add_argument("--collect", action="store_true", help="add the cells run here to book/results/ablations.csv")
+    grid.add_argument("--baselines", action="store_true", help="list the baselines only")
     run = command("execute", "execute one notebook with papermill")
     run.add_argument("notebook", type=Path)
     run.add_argument("output", type=Path)
@@ -82,16 +85,9 @@ def _study(args: argparse.Namespace):
 
 
 def _prepare(args: argparse.Namespace) -> None:
-    from ecglib.signals import load_cohort
-
     _check(args)
     study = _study(args)
-    config = study.config
-    n = config.cohort.n if args.cohort == "virtual" or args.preset == "smoke" else None  # else every real record
-    cohort = load_cohort(args.cohort, root=args.data or None, n=n, seed=study.seed, fs=config.cohort.fs,
-                         seconds=config.cohort.seconds, population=config.cohort.population,
-                         scratch=study.folder)  # fmt: skip
-    cohort.save(study.folder / "cohort", study=study.folder.name)
+    cohort = study.prepare(args.data)
     print(f"prepared {cohort} in {study.folder / 'cohort'}")
     for reason, names in cohort.notes.get("left_out", {}).items():
         print(f"  left out {len(names)}: {reason} ({names[0]}{', …' if len(names) > 1 else ''})")
@@ -118,6 +114,17 @@ def _execute(args: argparse.Namespace) -> None:
     from ecglib import book
 
     book.execute(args.notebook, args.output, dict(args.parameter))
+
+
+def _ablations(args: argparse.Namespace) -> None:
+    from ecglib import ablations
+
+    if args.collect:
+        table = ablations.collect()
+        print(f"{ablations.RESULTS} holds {len(table[ablations.KEY].drop_duplicates())} cells")
+        return
+    left = ablations.pending(ablations.grid(), ablations.results())
+    print("\n".join(cell.name for cell in left if not args.baselines or cell == cell.baseline))
 
 
 def _sample(args: argparse.Namespace) -> None:

@@ -80,6 +80,23 @@ class Study:
             read_manifest(self.folder / step, "cohort", make=self.command)
         return self
 
+    def prepare(self, data: str | None = None) -> "Cohort":
+        """Read or make this study's cohort, save it, and return it.
+
+        Parameters
+        ----------
+        data : path, optional
+            The folder of real records; where ``make data`` puts them unless given.
+        """
+        from ecglib.signals import load_cohort
+
+        wanted = self.config.cohort
+        n = wanted.n if self.cohort == "virtual" or self.preset == "smoke" else None  # else every real record
+        cohort = load_cohort(self.cohort, root=data or None, n=n, seed=self.seed, fs=wanted.fs, seconds=wanted.seconds,
+                             population=wanted.population, scratch=self.folder)  # fmt: skip
+        cohort.save(self.folder / "cohort", study=self.folder.name)
+        return cohort
+
     def open_cohort(self) -> "Cohort":
         """Open the prepared cohort; `InputError` naming the make target if it was not prepared."""
         from ecglib.signals.cohort import Cohort

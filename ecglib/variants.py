@@ -9,7 +9,9 @@ published tables is not known); ``weighted`` is this book's, ``stft`` the same w
 mel variant sets every value of the mel loss, so that two of them differ in nothing but what is written here.
 
 Conditioning variants go from SSSD-ECG's 71 labels to one embedding a group, at the authors' widths. The width with both
-age and sex beside the labels is inferred.
+age and sex beside the labels is inferred. ``target-…`` read every sample, as SSSD-ECG does; ``sssd-ecg`` is that model
+at this preset's width and depth. ``fault-…`` switch on one defect of a published code each: embeddings of groups that
+are never trained (compare with ``groups``), and a mel loss of the posterior mean (compare with ``mel-weighted``).
 
 Source: SSSD-ECG and MIDT-ECG, from their public code.
 """
@@ -26,7 +28,13 @@ _WEIGHTED: dict[str, Any] = {"mel.weight": 0.02, "mel.estimate": "x0", "mel.filt
                              "mel.windows": (512, 256, 64), "mel.n_mels": (128, 64, 16),
                              "mel.weighting": "alpha_bar"}  # fmt: skip
 
+_EVERY_SAMPLE: dict[str, Any] = {  # eps and v need every sample: an eighth of the steps takes about as long
+    "network.patch": 1, "network.wiener": 0.0, "training.steps": 225, "training.warmup": 25,
+    "training.validate_every": 75, "training.save_every": 75,
+}  # fmt: skip
+
 VARIANTS: dict[str, dict[str, Any]] = {
+    "default": {},
     "mel-none": {**_WEIGHTED, "mel.weight": 0.0},
     "mel-v5": {**_AUTHORS, "mel.weight": 0.2, "mel.estimate": "posterior", "mel.windows": (32, 64),
                "mel.n_mels": (10, 40)},
@@ -35,6 +43,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
                "mel.n_mels": (64, 128)},
     "mel-weighted": _WEIGHTED,
     "mel-stft": {**_WEIGHTED, "mel.filters": "none"},
+    "mel-weighted-0.2": {**_WEIGHTED, "mel.weight": 0.2},
+    "mel-weighted-1": {**_WEIGHTED, "mel.weight": 1.0},
     "labels": _LABELS,
     "labels-age": {**_LABELS, "conditions.groups": ("statements", "age"), "conditions.widths": (96, 32)},
     "labels-sex": {**_LABELS, "conditions.groups": ("statements", "sex"), "conditions.widths": (96, 32)},
@@ -43,6 +53,20 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "groups": _GROUPS,
     "groups-body": {**_GROUPS, "conditions.groups": (*_GROUPS["conditions.groups"], "weight", "height", "bmi",
                                                      "heart_rate")},
+    "guidance-2": {"sampling.guidance": 2.0},
+    "kernel-nplr": {"network.kernel": "nplr"},
+    "kernel-dilated": {"network.kernel": "dilated"},
+    "target-x0": {**_EVERY_SAMPLE, "diffusion.target": "x0"},
+    "target-v": {**_EVERY_SAMPLE, "diffusion.target": "v"},
+    "target-eps": {**_EVERY_SAMPLE, "diffusion.target": "eps"},
+    "sssd-ecg": {**_EVERY_SAMPLE, **_LABELS, "diffusion.target": "eps", "diffusion.schedule": "linear",
+                 "network.kernel": "nplr", "network.self_conditioning": False, "network.clock": False,
+                 "network.heads": 0, "mel.weight": 0.0, "conditions.drop": 0.0, "training.optimiser": "adamw",
+                 "training.learning_rate": 2e-4, "training.warmup": 0, "training.decay": False, "training.clip": 0.0,
+                 "training.ema": 0.0, "training.standardise": False, "sampling.sampler": "ddpm",
+                 "sampling.steps": 200, "sampling.spacing": "even"},
+    "fault-untrained": {**_GROUPS, "conditions.learn": False},
+    "fault-posterior": {**_WEIGHTED, "mel.estimate": "posterior", "mel.weighting": "none"},
 }  # fmt: skip
 
 

@@ -76,7 +76,7 @@ def evaluate(comparison: Comparison, metrics: Sequence[Metric], *, seed: int = 0
     return table
 
 
-def interval(value: float, draws: np.ndarray) -> tuple[float, float]:
+def interval(value: float, draws: np.ndarray, *, signed: bool = False) -> tuple[float, float]:
     """Lay the 95 % spread of `draws` around `value`; NaN if fewer than nine draws in ten are finite.
 
     Parameters
@@ -85,12 +85,14 @@ def interval(value: float, draws: np.ndarray) -> tuple[float, float]:
         The estimate on all records.
     draws : float (resamples,)
         The same estimate on resampled patients.
+    signed : bool
+        Whether the estimate may be below 0 although no draw is, as a difference may.
     """
     finite = draws[np.isfinite(draws)]
     if len(finite) == 0 or len(finite) < 0.9 * len(draws):
         return np.nan, np.nan
     low, high = value + np.quantile(finite, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) - finite.mean()
-    return (max(low, 0.0) if value >= 0 and finite.min() >= 0 else low), high
+    return (max(low, 0.0) if not signed and value >= 0 and finite.min() >= 0 else low), high
 
 
 def _measure(metric: Metric, comparison: Comparison, floors: list[Comparison], floor_note: str, seed: int,

@@ -1,0 +1,236 @@
+"""Ablations: a grid of variants and seeds, each trained with the same budget and measured against the same baseline.
+
+The grid is a small table, `GRID`. A cell of it is trained, sampled and measured by `run`; what it found is a small
+table too, and `collect` adds it to the committed one, `RESULTS`. A cell that stands there is done, on whatever machine
+it was run, so that the grid grows over many runs.
+"""
+
+from __future__ import annotations
+
+import datetime
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+
+import pandas as pd
+
+from ecglib.config import Config
+from ecglib.errors import InputError, choose
+from ecglib.preflight import COHORTS
+from ecglib.runs import MANIFEST, ROOT, atomic_file, work_folder
+from ecglib.variants import VARIANTS, variant
+
+GRID = ROOT / "book" / "ablations.csv"
+RESULTS = ROOT / "book" / "results" / "ablations.csv"
+BASELINE = "mel-none"
+ROW = "row.csv"
+KEY = ["variant", "cohort", "preset", "seed"]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One variant, cohort, preset and seed.
+
+    Raises
+    ------
+    InputError
+        If the variant, cohort or preset is unknown.
+    """
+
+    variant: str
+    cohort: str = "virtual"
+    preset: str = "quick"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        choose("cohort", self.cohort, COHORTS)
+        self.config  # noqa: B018  an unknown variant, preset or seed is refused here
+
+    @cached_property
+    def config(self) -> Config:
+        """The preset with the variant's changes."""
+        return Config.preset(self.preset).override({"seed": self.seed}).override(variant(self.variant))
+
+    @property
+    def name(self) -> str:
+        """``<cohort>-<preset>-s<seed>-<variant>``: what Make calls it."""
+        return f"{self.cohort}-{self.preset}-s{self.seed}-{self.variant}"
+
+    @property
+    def folder(self) -> Path:
+        """``work/ablations/<name>``."""
+        return work_folder() / "ablations" / self.name
+
+    @property
+    def baseline(self) -> Cell:
+        """The cell without a mel loss, else the same."""
+        return Cell(BASELINE, self.cohort, self.preset, self.seed)
+
+
+def grid(path: Path = GRID) -> list[Cell]:
+    """Read the grid: columns ``variant``, ``cohort``, ``preset`` and ``seeds`` (numbers between blanks).
+
+    Raises
+    ------
+    InputError
+        If a column is missing, a name unknown, a seed no number, or a cell there twice.
+    """
+    table = pd.read_csv(path, comment="#", dtype=str, keep_default_na=False)
+    missing = {"variant", "cohort", "preset", "seeds"} - set(table)
+    if missing:
+        raise InputError(f"{path} has no column {', '.join(sorted(missing))}; expected variant, cohort, preset, seeds")
+    cells = []
+    for row in table.to_dict("records"):
+        seeds = str(row["seeds"]).split()
+        if not seeds or not all(seed.isdecimal() for seed in seeds):
+            raise InputError(f"{path}: seeds={row['seeds']!r} of {row['variant']}; expected numbers between blanks")
+        choose("variant", row["variant"], VARIANTS)
+        cells += [Cell(row["variant"], row["cohort"], row["preset"], int(seed)) for seed in seeds]
+    twice = sorted({cell.name for cell in cells if cells.count(cell) > 1})
+    if twice:
+        raise InputError(f"{path} has {', '.join(twice)} twice")
+    return cells
+
+
+def named(name: str, path: Path = GRID) -> Cell:
+    """Return the grid's cell of that name; `InputError` if it has none."""
+    cells = {cell.name: cell for cell in grid(path)}
+    cells |= {cell.baseline.name: cell.baseline for cell in cells.values()}
+    return cells[choose("cell", name, cells)]
+
+
+def results(path: Path = RESULTS) -> pd.DataFrame:
+    """Return the committed rows; an empty table where there are none."""
+    return pd.read_csv(path, comment="#") if path.exists() else pd.DataFrame(columns=[*KEY, "metric", "key", "value"])
+
+
+def pending(cells: Sequence[Cell], done: pd.DataFrame) -> list[Cell]:
+    """Return the cells still to be run, and before them the baselines whose samples they are compared with.
+
+    Parameters
+    ----------
+    cells : sequence of Cell
+    done : DataFrame
+        As `results` returns it.
+    """
+    known = {tuple(row) for row in done[KEY].drop_duplicates().itertuples(index=False)}
+    left = [cell for cell in cells if (cell.variant, cell.cohort, cell.preset, cell.seed) not in known]
+    needed = {cell.baseline for cell in left}
+    return [*sorted(needed, key=lambda cell: cell.name), *(cell for cell in left if cell not in needed)]
+
+
+def run(cell: Cell, *, progress: bool = True) -> pd.DataFrame:
+    """Train, sample and measure a cell; what is there already is not done again.
+
+    Parameters
+    ----------
+    cell : Cell
+        Its baseline must have been run, unless it is the baseline.
+    progress : bool
+        Show bars with the time left.
+
+    Returns
+    -------
+    DataFrame
+        One row a metric and key, as `evaluate` gives, with ``difference``, ``difference_low`` and ``difference_high``:
+        the value less the baseline's, paired over patients; ``seconds``, the training's time. Also in `ROW`.
+
+    Raises
+    ------
+    InputError
+        If the baseline's samples are not there.
+    """
+    from ecglib.diffusion import Generator, train
+    from ecglib.evaluation import Comparison, evaluate
+    from ecglib.evaluation.difference import differences
+    from ecglib.evaluation.headlines import METRICS
+    from ecglib.signals import Cohort
+    from ecglib.study import Study
+
+    study = Study(cell.cohort, cell.preset, cell.seed)
+    if not (study.folder / "cohort" / MANIFEST).exists():
+        study.prepare()
+    cohort = study.open_cohort()
+    training, _, test = cohort.split()
+    asked = test.select(range(min(len(test), cell.config.cohort.n_evaluate)))
+    began = time.perf_counter()
+    learnt = cell.config.override({f"sampling.{name}": value for name, value in
+                                   vars(Config.preset(cell.preset).sampling).items()})  # fmt: skip
+    trained = train(learnt, cohort, work_folder() / "ablations" / "runs" / f"{cell.cohort}-{learnt.id}",
+                    progress=progress)  # fmt: skip
+    seconds = time.perf_counter() - began
+    samples = cell.folder / "samples"
+    if not (samples / MANIFEST).exists():
+        drawn = vars(cell.config.sampling)
+        Generator.load(trained).sample(asked.table, seed=cell.seed, progress=progress, **drawn).save(samples)
+    comparison = Comparison(asked, Cohort.load(samples), train=training)
+    table = evaluate(comparison, METRICS, seed=cell.seed)
+    base = cell.baseline.folder / "samples"
+    if cell != cell.baseline:
+        if not (base / MANIFEST).exists():
+            raise InputError(f"{base} is not there: run the cell {cell.baseline.name} first, as `make ablations` does")
+        other = Comparison(asked, Cohort.load(base), train=training)
+        paired = differences(comparison, other, list(METRICS), seed=cell.seed)
+        paired = paired.rename(columns={"low": "difference_low", "high": "difference_high"})
+        table = table.merge(paired, how="left", on=["metric", "key"])
+    table = table.assign(variant=cell.variant, cohort=cell.cohort, preset=cell.preset, seed=cell.seed,
+                         n_train=len(training), steps=cell.config.training.steps, seconds=round(seconds),
+                         commit=commit(), date=str(datetime.date.today()), torch=version("torch"))  # fmt: skip
+    with atomic_file(cell.folder / ROW) as temporary:
+        table.to_csv(temporary, index=False, float_format="%.5g")
+    return table
+
+
+def collect(path: Path = RESULTS) -> pd.DataFrame:
+    """Add the rows of cells run here to the committed table, and return it; a row that stands there already stays."""
+    found = [pd.read_csv(row) for row in sorted((work_folder() / "ablations").glob(f"*/{ROW}"))]
+    table = pd.concat([results(path), *found], ignore_index=True)
+    table = table.drop_duplicates([*KEY, "metric", "key"], keep="first")
+    table = table.sort_values([*KEY[1:], "variant"], kind="stable")
+    head = "# command: make ablations; a cell that stands here is not run again: delete its rows to run it anew\n"
+    with atomic_file(path) as temporary:
+        temporary.write_text(head + table.to_csv(index=False), encoding="utf-8")
+    return table
+
+
+def reductions(rows: pd.DataFrame, metric: str, key: str) -> pd.DataFrame:
+    r"""Return by how many percent an error of each variant is larger than the baseline's of the same seed.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Of one cohort and preset, as `results` returns them.
+    metric, key : str
+        Which error.
+
+    Returns
+    -------
+    DataFrame, one row a variant
+        ``raw``, :math:`100\,(m / m_0 - 1)`, and ``excess``, the same of what is above the floor: means over seeds;
+        ``…_low`` and ``…_high``, the smallest and largest of them; ``seeds``. Negative is better.
+    """
+    part = rows[(rows["metric"] == metric) & (rows["key"] == key)].set_index(["variant", "seed"])
+    if BASELINE not in part.index.get_level_values("variant"):
+        return pd.DataFrame()
+    value, above = part["value"], part["value"] - part["floor"]
+    found: dict[str, pd.Series] = {}
+    for name, column in (("raw", value), ("excess", above)):
+        of_baseline = column.xs(BASELINE, level="variant")
+        percent = 100 * (column / column.index.get_level_values("seed").map(of_baseline) - 1)
+        each = percent.drop(BASELINE, level="variant").groupby("variant")
+        found |= {name: each.mean(), f"{name}_low": each.min(), f"{name}_high": each.max(), "seeds": each.size()}
+    return pd.DataFrame(found)
+
+
+def commit() -> str:
+    """Return the short name of the commit at hand, with + where files differ from it; unknown outside of git."""
+    def git(*words: str) -> str:
+        done = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False)
+        return done.stdout.strip() if done.returncode == 0 else ""
+
+    name = git("rev-parse", "--short", "HEAD")
+    return name + "+" * bool(git("status", "--porcelain", "--untracked-files=no", "ecglib")) if name else "unknown"

@@ -1,0 +1,132 @@
+"""Ablations: the grid's errors, what is left to do, one real cell from training to table, and Make's targets."""
+
+import subprocess
+
+import pandas as pd
+import pytest
+
+from ecglib import ablations
+from ecglib.ablations import BASELINE, KEY, Cell, collect, grid, named, pending, reductions, results
+from ecglib.config import Config
+from ecglib.errors import InputError
+from ecglib.runs import ROOT
+from ecglib.variants import VARIANTS
+
+
+def rows_of(*cells: Cell) -> pd.DataFrame:
+    return pd.DataFrame([{"variant": c.variant, "cohort": c.cohort, "preset": c.preset, "seed": c.seed} for c in cells],
+                        columns=KEY)  # fmt: skip
+
+
+class TestGrid:
+    def test_the_committed_one(self):
+        cells = grid()
+        assert {cell.variant for cell in cells} == set(VARIANTS)
+        assert min(sum(c.variant == name and c.preset == "quick" for c in cells) for name in VARIANTS) >= 3
+
+    @pytest.mark.parametrize(("line", "words"), [
+        ("mel-non,virtual,quick,0", "did you mean mel-none"), ("mel-none,mars,quick,0", "cohort='mars'"),
+        ("mel-none,virtual,quik,0", "quick"), ("mel-none,virtual,quick,x", "seeds='x'"),
+        ("mel-none,virtual,quick,", "seeds=''"), ("mel-none,virtual,quick,0 0", "twice"),
+    ])  # fmt: skip
+    def test_a_wrong_line_is_named(self, tmp_path, line, words):
+        path = tmp_path / "grid.csv"
+        path.write_text(f"variant,cohort,preset,seeds\n{line}\n")
+        with pytest.raises(InputError, match=words):
+            grid(path)
+
+    def test_a_missing_column(self, tmp_path):
+        (tmp_path / "grid.csv").write_text("variant,cohort,preset\nmel-none,virtual,quick\n")
+        with pytest.raises(InputError, match="seeds"):
+            grid(tmp_path / "grid.csv")
+
+    def test_the_baseline_differs_in_the_weight_of_the_mel_loss_only(self):
+        weighted = Cell("mel-weighted").config
+        assert Cell("mel-weighted").baseline.config == weighted.override({"mel.weight": 0.0})
+        assert weighted.mel.weight > 0
+
+    def test_names(self):
+        cell = Cell("mel-v6", "virtual", "quick", 2)
+        assert named(cell.name) == cell and cell.baseline.variant == BASELINE
+        with pytest.raises(InputError, match="did you mean"):
+            named("virtual-quick-s2-mel-v7")
+
+
+class TestPending:
+    cells = (Cell(BASELINE), Cell("default"), Cell("default", seed=1))
+
+    def test_what_has_a_row_is_done(self):
+        assert pending(self.cells, rows_of(*self.cells)) == []
+        assert pending(self.cells, rows_of()) == [Cell(BASELINE), Cell(BASELINE, seed=1), *self.cells[1:]]
+
+    def test_a_baseline_is_needed_again_where_only_its_row_is_known(self):
+        left = pending(self.cells, rows_of(self.cells[0], self.cells[2]))
+        assert left == [Cell(BASELINE), Cell("default")]
+
+
+@pytest.fixture(scope="module")
+def small_world(tmp_path_factory):
+    """Two real cells, trained for a few steps."""
+    patch = pytest.MonkeyPatch()
+    patch.setenv("ECGLIB_WORK", str(tmp_path_factory.mktemp("work")))
+    tiny = {"network.channels": 8, "network.blocks": 1, "network.state": 8, "training.steps": 6, "cohort.n": 160,
+            "cohort.n_evaluate": 16}  # fmt: skip
+    before = Config.preset
+    patch.setattr(Config, "preset", staticmethod(lambda name: before(name).override(tiny if name == "smoke" else {})))
+    cells = Cell(BASELINE, "virtual", "smoke"), Cell("guidance-2", "virtual", "smoke")
+    with pytest.raises(InputError, match="run the cell virtual-smoke-s0-mel-none first"):
+        ablations.run(cells[1], progress=False)
+    tables = [ablations.run(cell, progress=False) for cell in cells]
+    yield cells, tables
+    patch.undo()
+
+
+class TestRun:
+    def test_rows_say_what_they_are(self, small_world):
+        (base, other), (first, second) = small_world
+        for cell, table in ((base, first), (other, second)):
+            assert table[KEY].drop_duplicates().to_numpy().tolist() == [[cell.variant, "virtual", "smoke", 0]]
+            assert {"value", "ci_low", "ci_high", "floor", "n", "steps", "seconds", "commit", "torch"} <= set(table)
+        assert table.loc[table["value"].isna(), "reason"].str.startswith("not computed because").all()
+
+    def test_differences_are_of_the_values(self, small_world):
+        first, second = (table.set_index(["metric", "key"])["value"] for table in small_world[1])
+        found = small_world[1][1].set_index(["metric", "key"])["difference"].dropna()
+        assert len(found) > 5
+        assert found.to_numpy() == pytest.approx((second - first)[found.index].to_numpy(), abs=1e-9)
+        assert found.abs().max() > 0
+
+    def test_sampling_alone_does_not_train_again(self, small_world):
+        runs = ablations.work_folder() / "ablations" / "runs"
+        assert len(list(runs.iterdir())) == 2  # the baseline's, and the preset's, which guidance-2 samples from
+
+    def test_collect_keeps_what_stands(self, small_world, tmp_path):
+        path = tmp_path / "results.csv"
+        table = collect(path)
+        assert set(table["variant"]) == {BASELINE, "guidance-2"}
+        edited = path.read_text().replace("virtual,smoke,0", "virtual,smoke,5", 1)
+        path.write_text(edited)
+        again = collect(path)
+        assert (again["seed"] == 5).sum() == 1 and len(again) == len(table) + 1
+        assert pending(list(small_world[0]), results(path)) == []
+
+
+def test_reductions_by_hand():
+    rows = pd.DataFrame([(BASELINE, 0, 0.10, 0.02), (BASELINE, 1, 0.20, 0.02), ("default", 0, 0.06, 0.02),
+                         ("default", 1, 0.10, 0.02), ("labels", 1, 0.30, 0.02)],
+                        columns=["variant", "seed", "value", "floor"]).assign(metric="ilce", key="mean")  # fmt: skip
+    found = reductions(rows, "ilce", "mean")
+    assert found.loc["default", "raw"] == pytest.approx((-40 - 50) / 2)
+    assert found.loc["default", ["raw_low", "raw_high"]].tolist() == pytest.approx([-50, -40])
+    assert found.loc["default", "excess"] == pytest.approx((100 * (0.04 / 0.08 - 1) + 100 * (0.08 / 0.18 - 1)) / 2)
+    assert found.loc["labels", "seeds"] == 1 and BASELINE not in found.index
+    assert reductions(rows, "ilce", "max").empty
+
+
+def test_make_runs_baselines_first_and_each_cell_once():
+    done = subprocess.run(["make", "-n", "CHECKED=1", "ablations-checked"], cwd=ROOT, capture_output=True, text=True)
+    planned = [line.split("-p cell ")[1] for line in done.stdout.splitlines() if "-p cell " in line]
+    left = [cell.name for cell in pending(grid(), results())]
+    assert sorted(planned) == sorted(left) and done.stdout.splitlines()[-1].endswith("ablations --collect")
+    baselines = [name for name in left if name.endswith(BASELINE)]
+    assert set(planned[: len(baselines)]) == set(baselines)
