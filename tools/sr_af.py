@@ -1,10 +1,10 @@
-"""The second paper's experiment on virtual patients, judged on real ones: ``python tools/sr_af.py DATA OUT.csv``.
+"""The second paper's experiment on virtual patients, judged on them and on real ones: ``sr_af.py DATA OUT.csv [RUN]``.
 
-A generator is trained on sinus rhythm first and then on both rhythms, another on both from the start, with as many
-steps in all. Each makes one record for each of a balanced choice of patients of folds 1–4; classifiers learn from
-these, or from patients of folds 5–8, and are tested on patients of fold 10, and on real records (LUDB and
-Chapman–Ningbo below DATA). OUT.csv gets every direction, kind of features and classifier; runs below ``work/sr_af/``
-that are finished are not trained again.
+A generator is trained on sinus rhythm first and then on both rhythms; beside it stands RUN, the default study's run
+(the one that `make book` makes unless given), which saw all statements, in as many steps. Each makes one record for
+each of a balanced choice of patients of folds 1–4; classifiers learn from these, or from patients of folds 5–8, and are
+tested on patients of fold 10, and on real records (LUDB and Chapman–Ningbo below DATA). OUT.csv gets every direction,
+kind of features and classifier; runs below ``work/sr_af/`` that are finished are not trained again.
 """
 
 import datetime
@@ -17,22 +17,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ecglib.config import Config
 from ecglib.diffusion import Generator, train
 from ecglib.evaluation.sr_af import balanced, betrayals, better_features, published_features, sr_or_af, transfer_table
-from ecglib.runs import MANIFEST, atomic_file, work_folder
+from ecglib.runs import atomic_file, work_folder
 from ecglib.signals import Cohort, load_cohort
+from ecglib.study import Study
 
-N, SEED = 6000, 0
+SEED = 0
 FEATURES = {"published": published_features, "better": better_features}
 ROOT = Path(__file__).parents[1]
-
-
-def cohort_of(folder: Path) -> Cohort:
-    """Make the virtual patients once."""
-    if not (folder / MANIFEST).exists():
-        load_cohort("virtual", n=N, seed=SEED, population="teaching").save(folder)
-    return Cohort.load(folder)
 
 
 def real_records(data: Path) -> Cohort:
@@ -46,25 +39,25 @@ def real_records(data: Path) -> Cohort:
     return Cohort(x, 100, parts[0].leads, table, source="LUDB and Chapman–Ningbo")
 
 
-def generators(both: Cohort, runs: Path) -> dict[str, Generator]:
+def generators(study: Study, both: Cohort, runs: Path, default: Path) -> dict[str, Generator]:
     """Train, or take what is trained."""
-    config = Config.preset("quick").override({"seed": SEED})
-    half = config.override({"training.steps": config.training.steps // 2})
+    half = study.config.override({"training.steps": study.config.training.steps // 2})
     sinus = both.select(both.table["af"] == 0)
     first = train(half, sinus, runs / "sinus-first")
-    return {"sinus first, then both": Generator.load(train(half, both, runs / "then-both", start_from=first)),
-            "both from the start": Generator.load(train(config, both, runs / "both"))}  # fmt: skip
+    return {"sinus rhythm first, then both": Generator.load(train(half, both, runs / "then-both", start_from=first)),
+            "all statements at once": Generator.load(default)}  # fmt: skip
 
 
-def main(data: Path, out: Path) -> None:
+def main(data: Path, out: Path, default: Path | None = None) -> None:
     """Train, sample, measure, write."""
-    work = work_folder() / "sr_af"
-    both = sr_or_af(cohort_of(work / "cohort"), normal=False)
+    study = Study("virtual", "quick", SEED)
+    both = sr_or_af(study.open_cohort())
     train_part, _, test = both.split()
     asked, other = (balanced(part, SEED) for part in (train_part.folds(1, 2, 3, 4), train_part.folds(5, 6, 7, 8)))
     tests = {"virtual patients, fold 10": test, "LUDB and Chapman–Ningbo": sr_or_af(real_records(data))}
+    made = generators(study, both, work_folder() / "sr_af", default or study.finished_run())
     tables = []
-    for name, generator in generators(both, work / "runs").items():
+    for name, generator in made.items():
         synthetic = generator.sample(asked.table, seed=SEED)
         synthetic = replace(synthetic, table=synthetic.table.assign(af=asked.table["af"].to_numpy()))
         for of_test, cohort in tests.items():
@@ -81,7 +74,7 @@ def main(data: Path, out: Path) -> None:
 def write(table: pd.DataFrame, out: Path) -> None:
     """Write what there is, its command, commit, date and versions first."""
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout
-    about = f"commit {commit.strip()}, {datetime.date.today()}, seed {SEED}, preset quick, {N} virtual records"
+    about = f"commit {commit.strip()}, {datetime.date.today()}, seed {SEED}, preset quick"
     versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "scikit-learn", "neurokit2"))
     head = f"# command: python tools/sr_af.py <DATA> book/results/sr_af.csv\n# {about}; {versions}\n"
     with atomic_file(out) as temporary:
@@ -89,4 +82,4 @@ def write(table: pd.DataFrame, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(*map(Path, sys.argv[1:4]))
