@@ -5,8 +5,9 @@ COHORT ?= virtual
 DATA   ?=
 SEED   ?= 0
 N      ?=
+DRY    ?=
 PYTHON ?= python3
-export PRESET COHORT DATA SEED N
+export PRESET COHORT DATA SEED N DRY
 unexport ECGLIB_WORK
 
 PY        := .venv/bin/python
@@ -15,7 +16,7 @@ INSTALLED := .venv/.installed
 export PYTHONHASHSEED := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data book cohort ablations test lint format lab bench clean distclean FORCE
+.PHONY: help setup data book cohort reproduce ablations test lint format lab bench clean distclean FORCE
 .DELETE_ON_ERROR:
 
 help: ## show this help
@@ -51,6 +52,15 @@ cohort: ## only read or make the cohort
 book cohort: $(INSTALLED)
 	@$(PYTHON) -m ecglib check
 	@$(MAKE) --no-print-directory CHECKED=1 $@-checked
+
+# as for make data, the records need not be there yet
+reproduce: ## COHORT=ptb-xl PRESET=paper: say what it takes on this machine, then fetch, train and judge; DRY=1: only say
+	@$(PYTHON) -m ecglib check --cohort virtual --data ''
+	@if [ "$$COHORT" != virtual ] && [ -z "$$DATA" ]; then $(PYTHON) -m ecglib data --check; else $(PYTHON) -m ecglib check; fi
+	@$(MAKE) --no-print-directory COHORT=virtual DATA= setup
+	@$(PY) -m ecglib plan
+	@if [ -z "$$DRY" ] && [ "$$COHORT" != virtual ] && [ -z "$$DATA" ]; then $(MAKE) --no-print-directory data; fi
+	@if [ -z "$$DRY" ]; then $(MAKE) --no-print-directory book; fi
 
 ablations: $(INSTALLED) ## train and measure the cells of book/ablations.csv that have no committed row (hours; resumes; -j)
 	@$(MAKE) --no-print-directory CHECKED=1 ablations-checked

@@ -23,6 +23,7 @@ def _parser() -> argparse.ArgumentParser:
         "check": "check COHORT, PRESET, DATA and SEED, before anything is installed",
         "prepare": "read or make the cohort of a study",
         "train": "train the generator of a study (resumes)",
+        "plan": "say what a study will take on this machine: hours, disk, memory; nothing is started",
         "render": "render the executed chapters of a study as a Jupyter Book",
     }.items():
         sub = command(name, text)
@@ -31,7 +32,7 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("--seed", default=os.environ.get("SEED", "0"))
         if name in ("check", "prepare"):
             sub.add_argument("--data", default=os.environ.get("DATA", ""), help="folder of the real records")
-        if name == "train":
+        if name in ("train", "plan"):
             sub.add_argument("--device", help=DEVICE)
     data = command("data", "fetch the records of a cohort from PhysioNet; stopped, the same command goes on")
     data.add_argument("--cohort", default=os.environ.get("COHORT", "virtual"))
@@ -102,6 +103,22 @@ def _train(args: argparse.Namespace) -> None:
     run = train(study.config, study.open_cohort(), study.run_folder(), device=workers.device, workers=workers)
     if workers.first:
         print(run)
+
+
+def _plan(args: argparse.Namespace) -> None:
+    import torch
+
+    from ecglib.reproduce import plan
+    from ecglib.runs import work_folder
+
+    device, study = args.device or ("cuda" if torch.cuda.is_available() else "cpu"), _study(args)
+    work_folder().mkdir(parents=True, exist_ok=True)
+    print(f"what {study.folder.name} takes on this machine ({device}, {torch.get_num_threads()} threads), from a step "
+          "measured now:", file=sys.stderr)  # fmt: skip
+    table = plan(study.config, args.cohort, device=device, folder=work_folder())
+    print(table.round({"hours": 2, "disk_gb": 2, "memory_gb": 1}).to_string(index=False, na_rep="–"))
+    print(f"in all {table['hours'].sum():.1f} hours, {table['disk_gb'].sum():.1f} GB on disk; stopped at any moment, "
+          "the same command goes on")  # fmt: skip
 
 
 def _render(args: argparse.Namespace) -> None:

@@ -1,0 +1,179 @@
+"""Full scale by one command: what it will take, measured on this machine before anything starts.
+
+A step of the very network is timed at two depths, and its memory counted, which tells both for the whole depth: blocks
+are alike. A day of computing is then no surprise.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from ecglib.config import Config
+from ecglib.diffusion.batches import Batches, SignalInfo
+from ecglib.diffusion.mel import MelLoss, mel_estimate
+from ecglib.diffusion.model import checked_device, evaluate, network_of
+from ecglib.diffusion.process import Schedule, predict_x0
+from ecglib.errors import InputError
+from ecglib.signals import LEADS_8, load_cohort
+from ecglib.signals.download.cohorts import PROJECTS
+
+RECORDS = {"ptb-xl": 21_799, "mimic-iv-ecg": 800_035, "ludb": 200}
+RECORD_BYTES = {"ptb-xl": 25_000}  # at 100 Hz; others as their project says
+DEPTHS = (1, 3)  # blocks timed
+ROUNDS, ENOUGH_S = 3, 10.0  # of each timing
+GB = 1e9
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a training step and an evaluation take.
+
+    Parameters
+    ----------
+    step_s, evaluation_s : float
+        Seconds of a training step, and of one evaluation of the network for a whole batch of samples.
+    memory_gb : float
+        Weights, their average, gradients, the optimiser's moments, and what a step keeps for its gradient.
+    parameters : int
+    """
+
+    step_s: float
+    evaluation_s: float
+    memory_gb: float
+    parameters: int
+
+
+def cost_of(config: Config, device: str = "cpu") -> Cost:
+    """Measure a configuration at two depths and extrapolate to its own, on virtual patients.
+
+    Raises
+    ------
+    InputError
+        If the device is absent.
+    """
+    place = checked_device(device)
+    depths = sorted({min(depth, config.network.blocks) for depth in DEPTHS})
+    found = [_measure(config.override({"network.blocks": depth}), place) for depth in depths]
+    whole = network_of(config, len(LEADS_8))
+
+    def at_depth(values: list[float]) -> float:
+        if len(depths) == 1:
+            return values[0]
+        a_block = (values[1] - values[0]) / (depths[1] - depths[0])
+        return values[1] + a_block * (config.network.blocks - depths[1])
+
+    step, evaluation, kept = (at_depth([one[k] for one in found]) for k in range(3))
+    parameters = sum(p.numel() for p in whole.parameters())
+    copies = 5  # weights, their average, gradient and two moments
+    return Cost(step, evaluation, (4 * parameters * copies + kept) / GB, parameters)
+
+
+def plan(config: Config, cohort: str, *, device: str = "cpu", folder: Path | str = ".") -> pd.DataFrame:
+    """Return what a study will take, stage by stage.
+
+    Parameters
+    ----------
+    config : Config
+    cohort : str
+        Of `RECORDS`, or ``virtual``.
+    device : str
+        A torch device.
+    folder : path
+        Where it will be written: its disk must have room.
+
+    Returns
+    -------
+    DataFrame
+        ``stage``, ``what``, ``hours`` (NaN for the network's download), ``disk_gb``, ``memory_gb``.
+
+    Raises
+    ------
+    InputError
+        If the device is absent, or the disk has no room.
+    """
+    n = RECORDS.get(cohort, config.cohort.n)
+    fetched = 0.0 if cohort == "virtual" else n * RECORD_BYTES.get(cohort, PROJECTS[cohort].record_bytes) / GB
+    samples = round(config.cohort.fs * config.cohort.seconds)
+    prepared = n * 12 * samples * 2 / GB
+    cost, sampling = cost_of(config, device), config.sampling
+    batches = -(-config.cohort.n_evaluate // sampling.batch)
+    drawn = batches * sampling.steps * cost.evaluation_s * (2 if sampling.guidance != 1 else 1) / 3600
+    rows = [
+        ("data", f"{n:,} records from PhysioNet" if fetched else f"{n:,} virtual records, made here",
+         float("nan") if fetched else n / 490 / 3600, fetched, 0.0),
+        ("cohort", f"12 leads, {config.cohort.fs} Hz, int16 µV", n / 1000 / 3600, prepared, 2 * prepared),
+        ("train", f"{config.training.steps:,} steps of {config.training.batch} records, {cost.parameters / 1e6:.1f} M "
+         f"parameters, {cost.step_s:.2f} s a step", config.training.steps * cost.step_s / 3600,
+         7 * 4 * cost.parameters / GB, cost.memory_gb),
+        ("sample", f"{config.cohort.n_evaluate:,} records, {sampling.steps} evaluations each", drawn,
+         config.cohort.n_evaluate * 12 * samples * 2 / GB, cost.memory_gb),
+    ]  # fmt: skip
+    table = pd.DataFrame(rows, columns=["stage", "what", "hours", "disk_gb", "memory_gb"])
+    free, needed = shutil.disk_usage(folder).free / GB, table["disk_gb"].sum()
+    if needed > free:
+        raise InputError(f"{folder} has {free:.1f} GB free; {cohort} with preset {config.name} needs about {needed:.1f} "
+                         "GB: make room, or set ECGLIB_WORK to a larger disk")  # fmt: skip
+    return table
+
+
+def _measure(config: Config, device: torch.device) -> tuple[float, float, float]:
+    """Return seconds of a training step and of an evaluation (of a batch of samples), and bytes kept for a gradient."""
+    wanted = config.cohort
+    cohort = load_cohort("virtual", n=max(16, config.training.batch), fs=wanted.fs, seconds=wanted.seconds, workers=1)
+    n_times = cohort.x.shape[2]
+    signals = SignalInfo(LEADS_8, config.cohort.fs, n_times, (0.0,) * 8, (0.2,) * 8)
+    schedule = Schedule.named(config.diffusion.schedule, config.diffusion.timesteps)
+    batch = Batches(config, signals, schedule, cohort).of_step(0).to(device)
+    network = network_of(config, len(LEADS_8), n_times).to(device)
+    mel = MelLoss(config.mel, signals.fs).to(device) if config.mel.weight else None
+    if network.wiener is not None:
+        network.wiener.fit(batch.x0)
+    kept = 0
+
+    def count(tensor: torch.Tensor) -> torch.Tensor:
+        nonlocal kept
+        kept += tensor.numel() * tensor.element_size()
+        return tensor
+
+    ask = partial(evaluate, network, bf16=config.training.precision == "bf16")
+
+    def step() -> None:
+        output = ask(batch.x_t, batch.t.to(device), batch.conditions, None, batch.clock, batch.alpha_bar)
+        loss = (output - batch.target).square().mean()
+        if mel is not None:
+            x0_hat = predict_x0(schedule, config.diffusion.target, batch.x_t, batch.t, output)
+            estimate = mel_estimate(config.mel, schedule, batch.x_t, batch.t, x0_hat)
+            loss = loss + config.mel.weight * mel(estimate, batch.x0, batch.alpha_bar)
+        loss.backward()
+        loss.item()  # a GPU is waited for
+
+    with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+        step()
+    of_step = _median(step)
+
+    @torch.no_grad()
+    def sample() -> None:
+        t = batch.t.to(device)
+        ask(batch.x_t, t, batch.conditions, None, batch.clock, batch.alpha_bar).sum().item()
+
+    # with self-conditioning every second step evaluates once more: half of a third
+    extra = 1 / 6 if config.network.self_conditioning else 0.0
+    return of_step * (1 + extra), _median(sample) * config.sampling.batch / len(batch.t), float(kept)
+
+
+def _median(call: Callable[[], None]) -> float:
+    """Median of three calls, or of fewer where they take long."""
+    seconds: list[float] = []
+    while len(seconds) < ROUNDS and sum(seconds) < ENOUGH_S:
+        began = time.perf_counter()
+        call()
+        seconds.append(time.perf_counter() - began)
+    return sorted(seconds)[len(seconds) // 2]

@@ -1,0 +1,68 @@
+"""The plan: costs grow with depth as measured, disks without room are refused, and a dry run starts nothing."""
+
+import os
+import shutil
+import subprocess
+from collections import namedtuple
+
+import pytest
+import torch
+
+from ecglib.config import Config
+from ecglib.diffusion import network_of
+from ecglib.errors import InputError
+from ecglib.reproduce import _measure, cost_of, plan
+from ecglib.runs import ROOT
+
+SMALL = Config.preset("smoke").override({"network.channels": 16, "network.blocks": 4, "training.batch": 4})
+
+
+def test_memory_that_is_extrapolated_equals_what_is_counted_at_that_depth():
+    cost = cost_of(SMALL)  # four blocks, from one and three
+    _, _, kept = _measure(SMALL, torch.device("cpu"))
+    assert cost.memory_gb * 1e9 == pytest.approx(20 * cost.parameters + kept, rel=1e-6)
+    assert cost.step_s > 0 and cost.evaluation_s > 0
+
+
+def test_parameters_are_those_of_the_network():
+    assert cost_of(SMALL).parameters == sum(p.numel() for p in network_of(SMALL, 8).parameters())
+
+
+def test_stages_add_up(tmp_path):
+    table = plan(SMALL, "virtual", folder=tmp_path)
+    assert table["stage"].tolist() == ["data", "cohort", "train", "sample"]
+    assert (table["hours"] > 0).all() and table["disk_gb"].iloc[1] == pytest.approx(SMALL.cohort.n * 24e3 / 1e9)
+    assert plan(SMALL, "ptb-xl", folder=tmp_path)["hours"].isna().tolist() == [True, False, False, False]
+
+
+def test_a_disk_without_room_is_refused(tmp_path, monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage(1, 1, 10**8))
+    with pytest.raises(InputError, match=r"0\.1 GB free.*mimic-iv-ecg"):
+        plan(SMALL, "mimic-iv-ecg", folder=tmp_path)
+
+
+def test_a_gpu_asked_for_and_absent():
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    with pytest.raises(InputError, match="cuda"):
+        cost_of(SMALL, "cuda")
+
+
+def make(*words, **variables):
+    return subprocess.run(["make", "reproduce", *words], cwd=ROOT, capture_output=True, text=True,
+                          env=os.environ | {"OMP_NUM_THREADS": "1"} | variables)  # fmt: skip
+
+
+def test_a_dry_run_says_what_it_takes_and_starts_nothing(tmp_path):
+    done = make("DRY=1", "PRESET=smoke", "COHORT=ptb-xl")
+    assert done.returncode == 0, done.stderr
+    assert "21,799 records from PhysioNet" in done.stdout and "the same command goes on" in done.stdout
+    assert not (ROOT / "work" / "ptb-xl-smoke-s0" / "cohort").exists()
+
+
+@pytest.mark.parametrize(("words", "named"), [(("PRESET=papr",), "paper"), (("COHORT=ptb-xxl",), "ptb-xl"),
+                                              (("COHORT=ptb-xl", "DATA=/nowhere"), "/nowhere")])  # fmt: skip
+def test_wrong_variables_are_refused_before_anything(words, named):
+    done = make("DRY=1", *words)
+    assert done.returncode != 0 and named in done.stderr and "Traceback" not in done.stderr
