@@ -27,7 +27,7 @@ from ecglib.signals.download.cohorts import PROJECTS
 
 RECORDS = {"ptb-xl": 21_799, "mimic-iv-ecg": 800_035, "ludb": 200}
 RECORD_BYTES = {"ptb-xl": 25_000}  # at 100 Hz; others as their project says
-DEPTHS = (1, 3)  # blocks timed
+DEPTHS = (2, 4)  # blocks timed: every second one may have attention
 ROUNDS, ENOUGH_S = 3, 10.0  # of each timing
 GB = 1e9
 
@@ -119,7 +119,7 @@ def plan(config: Config, cohort: str, *, device: str = "cpu", folder: Path | str
     table = pd.DataFrame(rows, columns=["stage", "what", "hours", "disk_gb", "memory_gb"])
     free, needed = shutil.disk_usage(folder).free / GB, table["disk_gb"].sum()
     if needed > free:
-        raise InputError(f"{folder} has {free:.1f} GB free; {cohort} with preset {config.name} needs about {needed:.1f} "
+        raise InputError(f"{folder} has {free:.1f} GB free; {cohort} with {config.name} needs about {needed:.1f} "
                          "GB: make room, or set ECGLIB_WORK to a larger disk")  # fmt: skip
     return table
 

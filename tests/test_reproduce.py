@@ -14,11 +14,11 @@ from ecglib.errors import InputError
 from ecglib.reproduce import _measure, cost_of, plan
 from ecglib.runs import ROOT
 
-SMALL = Config.preset("smoke").override({"network.channels": 16, "network.blocks": 4, "training.batch": 4})
+SMALL = Config.preset("smoke").override({"network.channels": 16, "network.blocks": 6, "training.batch": 4})
 
 
 def test_memory_that_is_extrapolated_equals_what_is_counted_at_that_depth():
-    cost = cost_of(SMALL)  # four blocks, from one and three
+    cost = cost_of(SMALL)  # six blocks, from two and four
     _, _, kept = _measure(SMALL, torch.device("cpu"))
     assert cost.memory_gb * 1e9 == pytest.approx(20 * cost.parameters + kept, rel=1e-6)
     assert cost.step_s > 0 and cost.evaluation_s > 0
