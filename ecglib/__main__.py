@@ -44,6 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     grid = command("ablations", "list the cells of book/ablations.csv still to be run, or collect what they found")
     grid.add_argument("--collect", action="store_true", help="add the cells run here to book/results/ablations.csv")
     grid.add_argument("--baselines", action="store_true", help="list the baselines only")
+    command("results", "write the table of README from book/results/")
     run = command("execute", "execute one notebook with papermill")
     run.add_argument("notebook", type=Path)
     run.add_argument("output", type=Path)
@@ -142,6 +143,12 @@ def _ablations(args: argparse.Namespace) -> None:
         return
     left = ablations.pending(ablations.grid(), ablations.results())
     print("\n".join(cell.name for cell in left if not args.baselines or cell == cell.baseline))
+
+
+def _results(args: argparse.Namespace) -> None:
+    from ecglib.claims import write_readme
+
+    print("README's table of results is", "written anew" if write_readme() else "as it was")
 
 
 def _sample(args: argparse.Namespace) -> None:

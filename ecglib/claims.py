@@ -1,0 +1,196 @@
+"""What the papers claim and what stands here beside it: read from the committed tables, never typed in.
+
+The published values are all that is known to us of the papers' own: abstracts and summaries could be read, and public
+code. Every "here" is a row of a file in ``book/results/`` that names its command, commit and date.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ecglib.ablations import reductions
+from ecglib.errors import InputError
+from ecglib.runs import ROOT, write_text
+
+TABLES = ROOT / "book" / "results"
+NOT_YET = "not yet measured here"
+MARKS = "<!-- results: python -m ecglib results -->", "<!-- end of results -->"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A value measured here.
+
+    Parameters
+    ----------
+    here : str
+        The value, with its interval or its spread over seeds.
+    on : str
+        Cohort, size and number of records or seeds.
+    table : str
+        The file of ``book/results/`` it was read from.
+    value, low, high, published : float
+        The same as numbers, and the published value in the same unit, for a figure; NaN where there is none.
+    """
+
+    here: str
+    on: str
+    table: str
+    value: float = np.nan
+    low: float = np.nan
+    high: float = np.nan
+    published: float = np.nan
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A published claim, and how to find what was measured here; `find` returns () where nothing was."""
+
+    claim: str
+    paper: str
+    published: str
+    find: Callable[[Path], tuple[Finding, ...]]
+    gap: str
+
+
+def table_of(folder: Path, name: str) -> pd.DataFrame | None:
+    """Return a committed table; None where it is not there, or empty."""
+    path = folder / name
+    table = pd.read_csv(path, comment="#") if path.exists() else pd.DataFrame()
+    return None if table.empty else table
+
+
+def correlation_error(folder: Path) -> tuple[Finding, ...]:
+    """Inter-lead correlation error of each mel loss against none, in percent."""
+    table, found = table_of(folder, "ablations.csv"), []
+    if table is None:
+        return ()
+    for (cohort, preset), rows in table.groupby(["cohort", "preset"], sort=False):
+        change = reductions(rows, "ilce", "mean")
+        for variant in [name for name in change.index if name.startswith("mel-")]:
+            row = change.loc[variant]
+            text = f"{variant}: {row['raw']:+.0f} % ({row['raw_low']:+.0f} … {row['raw_high']:+.0f})"
+            found.append(Finding(text, f"{cohort}, {preset}, {row['seeds']:.0f} seeds", "ablations.csv", row["raw"],
+                                 row["raw_low"], row["raw_high"], -74.0))  # fmt: skip
+    return tuple(found)
+
+
+def demographics(folder: Path) -> tuple[Finding, ...]:
+    """Signal-to-noise ratio with age and sex less that without, both forms, in dB."""
+    table, found = table_of(folder, "ablations.csv"), []
+    if table is None:
+        return ()
+    for metric, key, name in (("paired_measures", "snr_db", "the paper's SNR"),
+                              ("template_snr", "difference", "template SNR")):  # fmt: skip
+        part = table[(table["metric"] == metric) & (table["key"] == key)]
+        wide = part.pivot_table(index=["cohort", "preset", "seed"], columns="variant", values="value")
+        if not {"labels", "labels-age-sex"} <= set(wide):
+            continue
+        gain = (wide["labels-age-sex"] - wide["labels"]).dropna()
+        if len(gain):
+            text = f"{name}: {gain.mean():+.2f} dB ({gain.min():+.2f} … {gain.max():+.2f})"
+            found.append(Finding(text, f"{len(gain)} seeds", "ablations.csv", gain.mean(), gain.min(), gain.max()))
+    return tuple(found)
+
+
+def little_data(folder: Path, method: str) -> tuple[Finding, ...]:
+    """Macro AUROC with synthetic records less that of real ones alone, at each fraction of the real ones."""
+    table = table_of(folder, "utility_differences.csv")
+    if table is None:
+        return ()
+    rows = table[(table["method"] == method) & (table["ratio"] == 1)]
+    setting = {"all": "the generator saw all", "fraction": "it saw the fraction only"}
+    return tuple(Finding(f"{100 * row.fraction:g} % of real: {row.difference:+.3f} ({row.ci_low:+.3f} … "
+                         f"{row.ci_high:+.3f}), {row.verdict}", f"{setting[row.setting]}; {row.n_seeds} seeds",
+                         "utility_differences.csv", row.difference, row.ci_low, row.ci_high)
+                 for row in rows.itertuples())  # fmt: skip
+
+
+def rhythms(folder: Path, direction: str, published: float) -> tuple[Finding, ...]:
+    """Macro F1 of the random forest on the paper's features."""
+    table = table_of(folder, "sr_af.csv")
+    if table is None:
+        return ()
+    rows = table[(table["direction"] == direction) & (table["model"] == "random forest") &
+                 (table["features"] == "published")]  # fmt: skip
+    if direction == "TRTS":
+        rows = rows.drop_duplicates(["generator"])  # tested on synthetic records: the same whatever the real test set
+    return tuple(Finding(f"{row.macro_f1:.2f} ({row.macro_f1_low:.2f} … {row.macro_f1_high:.2f})",
+                         f"{row.generator}; tested on {row.n_test:.0f} "
+                         + ("synthetic records" if direction == "TRTS" else str(row.test)), "sr_af.csv",
+                         row.macro_f1, row.macro_f1_low, row.macro_f1_high, published)
+                 for row in rows.itertuples())  # fmt: skip
+
+
+def nothing(folder: Path) -> tuple[Finding, ...]:
+    """Nothing was measured."""
+    return ()
+
+
+MIDT, HEGDE = "MIDT-ECG", "second paper"
+CLAIMS = (
+    Claim("inter-lead correlation error against SSSD-ECG", MIDT, "−74 % (arXiv abstract), −70 % (OpenReview summary)",
+          correlation_error, "a training of the paper's size on PTB-XL, with and without the loss, over seeds"),
+    Claim("demographic conditioning", MIDT, "better signal-to-noise ratio and personalisation", demographics,
+          "more seeds, and PTB-XL, whose ages and sexes are real"),
+    Claim("privacy metrics against the baseline", MIDT, "4–8 % better", nothing,
+          "the audit of chapter 12 on both variants, at a size where either leaks at all"),
+    Claim("little data: real + synthetic against real", MIDT, "comparable",
+          lambda folder: little_data(folder, "synthetic"), "PTB-XL; a generator that saw the fraction only"),
+    Claim("little data: synthetic alone against real", MIDT, "comparable",
+          lambda folder: little_data(folder, "synthetic only"), "as above"),
+    Claim("F1, synthetic features → real ECGs", HEGDE, "0.80", lambda folder: rhythms(folder, "TSTR", 0.80),
+          "MIMIC-IV-ECG, at the paper's size"),
+    Claim("F1, real features → synthetic ECGs", HEGDE, "0.91", lambda folder: rhythms(folder, "TRTS", 0.91),
+          "as above"),
+    Claim("physicians, blinded", HEGDE, "synthetic pass as real (counts unknown)", nothing,
+          "physicians: `make blinded` writes the sheets, chapter 15 the analysis"),
+)  # fmt: skip
+
+
+def published_and_here(folder: Path = TABLES) -> pd.DataFrame:
+    """Return one row a finding: ``paper``, ``claim``, ``published``, ``here``, ``on``, ``table``, ``to close the gap``.
+
+    A claim without a finding has one row whose ``here`` says so.
+    """
+    rows = []
+    for claim in CLAIMS:
+        for finding in claim.find(folder) or (Finding(NOT_YET, "", ""),):
+            rows.append({"paper": claim.paper, "claim": claim.claim, "published": claim.published,
+                         "here": finding.here, "on": finding.on, "table": finding.table,
+                         "to close the gap": claim.gap})  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def as_markdown(table: pd.DataFrame) -> str:
+    """Return the table for README: a claim's name and published value once, then its findings."""
+    lines = ["| claim | published | measured here | on |", "|---|---|---|---|"]
+    before = None
+    for row in table.to_dict("records"):
+        head = (f"{row['claim']} ({row['paper']})", row["published"]) if row["claim"] != before else ("", "")
+        before = row["claim"]
+        lines.append("| " + " | ".join([*head, row["here"], row["on"]]) + " |")
+    return "\n".join(lines)
+
+
+def write_readme(readme: Path = ROOT / "README.md", folder: Path = TABLES) -> bool:
+    """Put the table between README's two marks; return whether it changed.
+
+    Raises
+    ------
+    InputError
+        If the marks are not there.
+    """
+    text = readme.read_text(encoding="utf-8")
+    if text.count(MARKS[0]) != 1 or text.count(MARKS[1]) != 1:
+        raise InputError(f"{readme} has not one {MARKS[0]} and one {MARKS[1]}; put them back around the results' table")
+    before, rest = text.split(MARKS[0])
+    new = before + MARKS[0] + "\n" + as_markdown(published_and_here(folder)) + "\n" + MARKS[1] + rest.split(MARKS[1])[1]
+    if new != text:
+        write_text(readme, new)
+    return new != text
