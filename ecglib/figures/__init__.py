@@ -1,5 +1,6 @@
 """Figures: functions that return a Figure, need no display, and label every axis with its unit."""
 
+from ecglib.figures.reading import reading_plot
 from ecglib.figures.sheet import describe, ecg_sheet, sheet_grid
 from ecglib.figures.style import Figure
 from ecglib.figures.views import denoising_strip, interval_plot, loss_curve, mel_view
@@ -12,5 +13,6 @@ __all__ = [
     "interval_plot",
     "loss_curve",
     "mel_view",
+    "reading_plot",
     "sheet_grid",
 ]
