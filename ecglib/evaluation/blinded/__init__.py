@@ -13,12 +13,13 @@ from ecglib.evaluation.blinded.statistics import (
     d_prime,
     equivalence_p,
     equivalence_power,
+    over_readers,
     power,
     share,
 )  # fmt: skip
 
 __all__ = [
     "Key", "SimulatedReader", "agreement", "analyse", "confidence_auc", "criterion", "d_prime", "draw_plan",
-    "equivalence_p", "equivalence_power", "hunt", "new_secret", "page_features", "pdf_features", "power",
-    "printed_sheet", "read_forms", "read_key", "reading_page", "share", "unblind", "write_form", "write_kit",
+    "equivalence_p", "equivalence_power", "hunt", "new_secret", "over_readers", "page_features", "pdf_features",
+    "power", "printed_sheet", "read_forms", "read_key", "reading_page", "share", "unblind", "write_form", "write_kit",
 ]  # fmt: skip

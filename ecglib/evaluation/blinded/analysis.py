@@ -16,6 +16,7 @@ from ecglib.evaluation.blinded.statistics import (
     criterion,
     d_prime,
     equivalence_p,
+    over_readers,
     share,
 )  # fmt: skip
 from ecglib.evaluation.comparison import NotComputable
@@ -23,7 +24,7 @@ from ecglib.runs import atomic_file, sha256_of, write_manifest, write_text
 
 COLUMNS = ["quantity", "reader", "value", "ci_low", "ci_high", "n", "reason"]
 ALL = "all readers"
-DRAWS = 2000
+DRAWS = 500
 LEAST_READERS = 3  # below it, readers cannot stand for others
 
 
@@ -35,7 +36,7 @@ def analyse(forms: pd.DataFrame, *, seed: int = 0, draws: int = DRAWS) -> pd.Dat
     forms : DataFrame
         Of `read_forms`: complete, of one kit.
     seed : int
-        Of the bootstrap over readers and sheets.
+        Of the bootstrap over sheets.
     draws : int
         Of that bootstrap.
 
@@ -51,10 +52,8 @@ def analyse(forms: pd.DataFrame, *, seed: int = 0, draws: int = DRAWS) -> pd.Dat
 
     Notes
     -----
-    A reader's own intervals are about other sheets for the same reader. Those of all readers are about other sheets
-    *and* other readers: both are drawn again, each on its own. That errs on the wide side.
-
-    Source: the bootstrap of readers crossed with sheets is Owen's (2007). Equation: crossed-bootstrap.
+    A reader's own intervals are about other sheets for the same reader. Those of the mean over readers are about other
+    sheets *and* other readers (`over_readers`). Agreement is that of these readers: its interval draws sheets again.
     """
     first = forms[forms["repeat_of"] == ""]
     rows = []
@@ -108,38 +107,21 @@ def _of_all(first: pd.DataFrame, rng: np.random.Generator, draws: int) -> list[d
     synthetic = (arm[wide["answer"].index] == "synthetic").to_numpy()
     right = (wide["answer"].to_numpy() == np.where(synthetic, *ANSWERS[::-1])[:, None]).astype(float)
     n_sheets, n_readers = right.shape
-    weights = _crossed(synthetic, n_readers, rng, draws)
     rows = []
     parts = {"accuracy": np.ones(n_sheets, bool), "sensitivity": synthetic, "specificity": ~synthetic}
     for name, sheets in parts.items():
-        value, drawn = right[sheets].mean(), _weighted(right[sheets], weights[0][:, sheets], weights[1])
         if n_readers < LEAST_READERS:
-            estimate = Estimate(value, np.nan, np.nan, int(sheets.sum()))
-            rows.append(_row(name, ALL, estimate, f"no interval: {n_readers} readers cannot stand for others"))
-        else:
-            low, high = np.quantile(drawn, [0.025, 0.975])
-            rows.append(_row(name, ALL, Estimate(value, low, high, int(sheets.sum()))))
-        if name == "accuracy" and n_readers >= LEAST_READERS:
-            beyond = max((drawn <= EQUIVALENT[0]).sum(), (drawn >= EQUIVALENT[1]).sum())
-            p = (1 + beyond) / (1 + draws)
+            alone = Estimate(float(right[sheets].mean()), np.nan, np.nan, int(sheets.sum()))
+            rows.append(_row(name, ALL, alone, f"no interval: {n_readers} readers cannot stand for others"))
+            continue
+        estimate, p = over_readers(right[sheets], synthetic[sheets])
+        rows.append(_row(name, ALL, estimate))
+        if name == "accuracy":
             rows.append(_row("equivalence_p", ALL, Estimate(p, np.nan, np.nan, n_sheets), _verdict(p)))
     for field, prefix in (("answer", ""), ("rhythm", "rhythm_")):
         codes = wide[field].apply(lambda column, names=CHOICES[field]: column.map(names.index)).to_numpy(int)
         rows += _agreements(codes, prefix, rng, draws)
     return rows
-
-
-def _crossed(synthetic: np.ndarray, n_readers: int, rng: np.random.Generator,
-             draws: int) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    """Return how often each sheet (draws, n_sheets; within its arm) and each reader (draws, n_readers) is drawn."""
-    sheets = np.zeros((draws, len(synthetic)))
-    for arm in (synthetic, ~synthetic):
-        sheets[:, arm] = rng.multinomial(arm.sum(), np.full(arm.sum(), 1 / arm.sum()), draws)
-    return sheets, rng.multinomial(n_readers, np.full(n_readers, 1 / n_readers), draws).astype(float)
-
-
-def _weighted(right: np.ndarray, sheets: np.ndarray, readers: np.ndarray) -> np.ndarray:
-    return np.einsum("bs,sr,br->b", sheets, right, readers) / (sheets.sum(axis=1) * readers.sum(axis=1))
 
 
 def _agreements(codes: np.ndarray, prefix: str, rng: np.random.Generator, draws: int) -> list[dict[str, object]]:
@@ -149,12 +131,12 @@ def _agreements(codes: np.ndarray, prefix: str, rng: np.random.Generator, draws:
     except NotComputable as why:
         return [_absent(prefix + name, ALL, len(codes), why) for name in names]
     drawn = []
-    for _ in range(draws // 4):
+    for _ in range(draws):
         try:
             drawn.append(list(agreement(codes[rng.integers(0, len(codes), len(codes))]).values()))
         except NotComputable:  # a draw of sheets on which all agree on one category: no value, and counted below
             continue
-    if len(drawn) < 0.9 * (draws // 4):
+    if len(drawn) < 0.9 * (draws):
         return [_row(prefix + name, ALL, Estimate(values[name], np.nan, np.nan, len(codes)),
                      "no interval: it could be computed in too few draws") for name in names]  # fmt: skip
     low, high = np.quantile(drawn, [0.025, 0.975], axis=0)

@@ -99,7 +99,8 @@ def _polyline(steps: np.ndarray, baseline: float, first: int, last: int) -> str:
     along = SPEED / FS / UNIT  # units a sample
     y = np.rint(up * steps[first : min(last + 1, len(steps))]).astype(int)
     x0, y0 = round(TRACE_LEFT / UNIT + along * first), round((PAGE[1] - baseline) / UNIT) - y[0]
-    return f"M{x0} {y0}l" + " ".join(f"{round(along)} {-step}" for step in np.diff(y))
+    moves = np.column_stack([np.full(len(y) - 1, round(along)), -np.diff(y)])
+    return f"M{x0} {y0}l" + " ".join(map(str, moves.ravel().tolist()))
 
 
 def equally_long(paths: list[str]) -> list[str]:

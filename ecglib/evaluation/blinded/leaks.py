@@ -32,8 +32,8 @@ def page_features(page: str) -> pd.DataFrame:
     Returns
     -------
     DataFrame, one row a sheet, indexed by its id
-        Place in the order, the id's letters, bytes of the drawing with and without padding, compressed too, and how
-        often each character stands in it.
+        Place in the order, the id's letters, bytes of the drawing with and without padding, compressed too, how often
+        each character stands in it, and where its curves begin.
     """
     found = re.search(r'<script type="application/json" id="kit">(.*?)</script>', page, re.S)
     if not found:
@@ -43,6 +43,7 @@ def page_features(page: str) -> pd.DataFrame:
         path = sheet["d"]
         row = {"place": place, "bytes": len(path), "drawn": len(path.rstrip())}
         row["packed"] = len(zlib.compress(path.encode()))
+        row |= {f"start {k}": int(y) for k, y in enumerate(re.findall(r"M\d+ (-?\d+)", path))}
         row |= {f"letter {k}": ord(letter) for k, letter in enumerate(sheet["id"])}
         row |= {f"count {letter!r}": path.rstrip().count(letter) for letter in LETTERS_OF_A_PATH}
         rows.append(pd.Series(row, name=sheet["id"]))

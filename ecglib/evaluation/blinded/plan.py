@@ -81,13 +81,14 @@ def _matched(real: Cohort, synthetic: Cohort, half: int, rng: np.random.Generato
     patient_of = real.table.set_index("ecg_id")["patient_id"]
     nobody = pd.Series([f"nobody {k}" for k in range(len(source))], index=source.index, dtype=object)
     patients = source.map(patient_of).astype(object).where(source.isin(patient_of.index), nobody)
-    ours = _one_each(patients, rng)[:half]
-    others = _one_each(real.table["patient_id"], rng)
+    ours, others = _one_each(patients, rng), _one_each(real.table["patient_id"], rng)
+    everybody = len({*patients, *real.table["patient_id"]})
+    possible = min(len(ours), len(others), everybody // 2)
+    ours = ours[:half]
     others = others[~real.table["patient_id"].iloc[others].isin(patients.iloc[ours]).to_numpy()]
     if len(ours) < half or len(others) < half:
-        possible = 2 * min(len(ours), len(others))
-        raise InputError(f"n={2 * half} ECGs of different patients are wanted, and there are records for {possible}: "
-                         f"give N={possible} or fewer, or a larger cohort")  # fmt: skip
+        raise InputError(f"n={2 * half} ECGs of different patients are wanted, and there are records for at most "
+                         f"{2 * possible}: give a smaller N, or a larger cohort")  # fmt: skip
     theirs = others[match(synthetic.table.iloc[ours], real.table.iloc[others], rng)]
     return theirs, ours
 
