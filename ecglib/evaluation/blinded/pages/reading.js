@@ -159,7 +159,7 @@ at("larger").onclick = () => setZoom(zoom + 1);
 at("fit").onclick = () => setZoom(0);
 at("show-help").onclick = () => at("help").showModal();
 at("other-reader").onclick = () => { at("help").close(); begin(""); };
-at("start").addEventListener("cancel", (event) => event.preventDefault());   // Escape does not skip the code
+at("start").addEventListener("close", () => { if (!state) begin(""); });      // Escape does not skip the code
 at("start").querySelector("form").addEventListener("submit", () => {
   const reader = at("reader").value.toUpperCase();
   try { localStorage.setItem(place("last"), reader); } catch (error) { /* said when the answers are loaded */ }
