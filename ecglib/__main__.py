@@ -130,6 +130,8 @@ def _blinded(args: argparse.Namespace) -> None:
     plan = write_kit(study.open_cohort().split()[2], study.need("samples").open_samples(), folder, n=n)
     print(f"{folder / 'hand-out'}: for the readers, {len(plan)} sheets of {n} ECGs; SEAL.txt is to be published first\n"
           f"{folder / 'key'}: for nobody, until all forms are in; then `make unblind FORMS=<folder>`")  # fmt: skip
+    if args.cohort == "virtual":
+        print("the real arm holds virtual patients, simulated hearts: a kit to practise with, not to study with")
 
 
 def _unblind(args: argparse.Namespace) -> None:

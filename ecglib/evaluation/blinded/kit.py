@@ -74,8 +74,9 @@ def write_kit(real: Cohort, synthetic: Cohort, folder: Path | str, *, n: int = 1
         ids = list(plan["sheet"])
         write_text(hand_out / "reading.html", reading_page(ids, steps, seal))
         _write_pdf(hand_out / "sheets.pdf", ids, steps, progress)
+        facts = _facts(plan, seal) | {"real": html.escape(real.source), "synthetic": html.escape(synthetic.source)}
         for name in ("information.html", "protocol.html"):
-            write_text(hand_out / name, _filled(name, style=_page("paper.css"), **_facts(plan, seal)))
+            write_text(hand_out / name, _filled(name, style=_page("paper.css"), **facts))
         write_form(hand_out / "form.csv", seal, "", plan[["sheet"]])
         write_text(hand_out / "SEAL.txt", f"SHA-256 of the key of this reading:\n{seal}\n")
         digests = {str(p.relative_to(temporary)): sha256_of(p) for p in sorted(temporary.rglob("*")) if p.is_file()}
