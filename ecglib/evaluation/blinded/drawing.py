@@ -64,7 +64,8 @@ def prepare(cohort: Cohort, rows: np.ndarray) -> np.ndarray:
     x = np.asarray(cohort.x[np.asarray(rows)], np.float64)[:, :, : SECONDS * cohort.fs]
     x = x[:, [cohort.leads.index(lead) for lead in (LEADS_8 if len(cohort.leads) == 8 else LEADS_12)]]
     x = x if len(cohort.leads) == 8 else to_eight_leads(x)
-    x = sosfiltfilt(_band(), np.asarray(resample(x, cohort.fs, FS_IN), np.float64), axis=-1, padtype="even", padlen=3 * FS_IN)
+    x = np.asarray(resample(x, cohort.fs, FS_IN), np.float64)
+    x = sosfiltfilt(_band(), x, axis=-1, padtype="even", padlen=3 * FS_IN)
     x = to_twelve_leads(np.asarray(resample(x, FS_IN, FS), np.float64))
     steps = np.rint(x / STEP_MV).astype(np.int32)
     return steps - np.median(steps, axis=-1, keepdims=True).astype(np.int32)
