@@ -217,7 +217,8 @@ def test_printed_from_the_page_a_millimetre_is_a_millimetre(context, kit):
     page = opened(context, kit)
     page.emulate_media(media="print")
     assert page.locator("#sheet").bounding_box()["width"] == pytest.approx(275 / 25.4 * 96, abs=1)
-    assert not page.locator("header").is_visible() and not page.locator("#form").is_visible()
+    assert not page.locator("nav").is_visible() and not page.locator("#form").is_visible()
+    assert page.locator("#progress").is_visible(), "the sheet's name is printed"
 
 
 def test_where_nothing_can_be_kept_the_page_says_so(context, kit):

@@ -50,6 +50,7 @@ function show(number) {
   at("window").scrollTo(0, 0);
   at("back").disabled = state.current === 0;
   at("next").disabled = at("next-below").disabled = state.current === kit.sheets.length - 1;
+  if (at("notice").textContent.startsWith("Exported")) warn("");
   keep();
   report();
 }
