@@ -96,12 +96,12 @@ class TestDPrime:
 
 
 class TestAuc:
-    @given(st.lists(st.tuples(st.integers(-5, 5), st.booleans()), min_size=6, max_size=60))
+    @given(st.lists(st.tuples(st.integers(-5, 5), st.booleans()), min_size=10, max_size=60))
     @settings(max_examples=60, deadline=None)
     def test_equals_sklearn_and_the_slow_count(self, pairs):
         rating, synthetic = (np.array(column) for column in zip(*pairs, strict=True))
-        if min(synthetic.sum(), (~synthetic).sum()) < 2:
-            with pytest.raises(NotComputable, match="two of each"):
+        if min(synthetic.sum(), (~synthetic).sum()) < 5:
+            with pytest.raises(NotComputable, match="5 of each"):
                 confidence_auc(rating, synthetic)
             return
         found = confidence_auc(rating, synthetic)
@@ -109,6 +109,11 @@ class TestAuc:
         assert found.value == pytest.approx(slow) == pytest.approx(roc_auc_score(synthetic, rating))
         if np.isfinite(found.ci_low):
             assert 0 <= found.ci_low <= found.value <= found.ci_high <= 1
+
+    def test_by_hand(self):
+        """Synthetic sheets rated 4, 4, 1, −2, −5, real ones 2, −1, −2, −3, −5: of 25 pairs 16 right and two tied."""
+        found = confidence_auc(np.array([4, 4, 1, -2, -5, 2, -1, -2, -3, -5]), np.arange(10) < 5)
+        assert found.value == pytest.approx((5 + 5 + 4 + 2.5 + 0.5) / 25)
 
     def test_variance_by_the_slow_form(self):
         rng = np.random.default_rng(0)
@@ -295,9 +300,10 @@ class TestAnalysis:
         plan = plan_of(4, 2)
         answers = ["real", "synthetic", "synthetic", "real", "synthetic", "synthetic"]
         forms = plan.assign(reader="R", answer=answers, confidence=[5, 4, 1, 2, 3, 3], rhythm="other", quality="good")
-        rows = wide(analyse(forms, draws=100)).loc["R"]["value"]
+        table = wide(analyse(forms, draws=100)).loc["R"]
+        rows = table["value"]
         assert rows[["accuracy", "sensitivity", "specificity", "consistency"]].tolist() == [0.5, 0.5, 0.5, 0.5]
-        assert rows["confidence_auc"] == 0.75  # synthetic sheets rated 4, −2; real ones −5, 1: three of four pairs
+        assert table.loc["confidence_auc", "reason"].startswith("not computed because there are 2 synthetic and 2 real")
         assert rows["d_prime"] == 0 == rows["criterion"]
 
     def test_mean_over_readers_by_hand(self):

@@ -15,6 +15,7 @@ from ecglib.errors import InputError
 from ecglib.evaluation.comparison import NotComputable
 
 LEVEL = 0.95
+LEAST_OF_EACH = 5  # ECGs of either kind for an area under the curve
 EQUIVALENT = (0.4, 0.6)  # shares of right answers that count as guessing, stated before
 
 
@@ -100,7 +101,13 @@ def confidence_auc(rating: np.ndarray, synthetic: np.ndarray) -> Estimate:
     Returns
     -------
     Estimate
-        The chance that a synthetic ECG is rated more synthetic than a real one; 0.5 for guessing.
+        The chance that a synthetic ECG is rated more synthetic than a real one; 0.5 for guessing. No interval at 0
+        or 1.
+
+    Raises
+    ------
+    NotComputable
+        If there are fewer than five of a kind.
 
     Notes
     -----
@@ -112,8 +119,8 @@ def confidence_auc(rating: np.ndarray, synthetic: np.ndarray) -> Estimate:
     """
     rating, synthetic = np.asarray(rating, np.float64), np.asarray(synthetic, bool)
     a, b = rating[synthetic], rating[~synthetic]
-    if len(a) < 2 or len(b) < 2:
-        raise NotComputable(f"there are {len(a)} synthetic and {len(b)} real ECGs, and two of each are needed")
+    if min(len(a), len(b)) < LEAST_OF_EACH:
+        raise NotComputable(f"there are {len(a)} synthetic and {len(b)} real ECGs; {LEAST_OF_EACH} of each are needed")
     # placements: the share of the other kind below (of b: above) each rating, ties counted half
     ranks = rankdata(np.concatenate([a, b]))
     of_a = (ranks[: len(a)] - rankdata(a)) / len(b)
