@@ -6,8 +6,10 @@ DATA   ?=
 SEED   ?= 0
 N      ?=
 DRY    ?=
+FORMS  ?=
+KEY    ?=
 PYTHON ?= python3
-export PRESET COHORT DATA SEED N DRY
+export PRESET COHORT DATA SEED N DRY FORMS KEY
 unexport ECGLIB_WORK
 
 PY        := .venv/bin/python
@@ -16,7 +18,7 @@ INSTALLED := .venv/.installed
 export PYTHONHASHSEED := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data book cohort reproduce ablations test lint format lab bench clean distclean FORCE
+.PHONY: help setup data book cohort blinded unblind reproduce ablations test lint format lab bench clean distclean FORCE
 .DELETE_ON_ERROR:
 
 help: ## show this help
@@ -30,6 +32,8 @@ help: ## show this help
 	@echo "           below DATA, which may hold blanks; folder: your own records below DATA, with a records.csv."
 	@echo "  SEED     seed of everything random."
 	@echo "  N        make data: at most so many records, patients whole, kinds in proportion; only these are fetched."
+	@echo "           make blinded: different ECGs shown, an even number, by default 100."
+	@echo "  FORMS    make unblind: folder of the readers' answers (CSV). KEY: the key's file, if it is not in work/."
 
 setup: $(INSTALLED) ## make .venv and install ecglib with everything the book and tests need
 
@@ -65,6 +69,17 @@ reproduce: ## COHORT=ptb-xl PRESET=paper: say what it takes on this machine, the
 ablations: $(INSTALLED) ## train and measure the cells of book/ablations.csv that have no committed row (hours; resumes; -j)
 	@$(MAKE) --no-print-directory CHECKED=1 ablations-checked
 
+# A kit in readers' hands is never replaced: this is checked before anything else.
+blinded: ## write a blinded reading of N ECGs: a folder for physicians, and the sealed key
+	@$(PYTHON) -m ecglib blinded --check
+	@$(MAKE) --no-print-directory setup
+	@$(MAKE) --no-print-directory CHECKED=1 blinded-checked
+
+unblind: ## analyse the readers' FORMS of a blinded reading
+	@$(PYTHON) -m ecglib unblind --check
+	@$(MAKE) --no-print-directory COHORT=virtual DATA= setup
+	@$(PY) -m ecglib unblind
+
 test: $(INSTALLED) ## run the test suite
 	$(PY) -m pytest
 
@@ -91,13 +106,15 @@ FORCE:
 
 ifdef CHECKED
 STUDY    := work/$(COHORT)-$(PRESET)-s$(SEED)
-SOURCES  := $(shell find ecglib -name '*.py' -o -name '*.csv' -o -name '*.md')
+SOURCES  := $(shell find ecglib -name '*.py' -o -name '*.csv' -o -name '*.md' -o -path '*/pages/*')
 CHAPTERS := $(patsubst notebooks/%,$(STUDY)/chapters/%,$(wildcard notebooks/[0-9][0-9]_*.ipynb))
 PAGES    := $(wildcard book/*.md book/*.yml book/*.bib book/_static/* book/results/*)
 HTML     := book/_build/html/index.html
 
-.PHONY: book-checked cohort-checked
+.PHONY: book-checked cohort-checked blinded-checked
 cohort-checked: $(STUDY)/cohort/manifest.json
+blinded-checked: $(STUDY)/chapters/08_sample.ipynb
+	@$(PY) -m ecglib blinded
 book-checked: $(HTML)
 	@echo "$(HTML)"
 
@@ -115,6 +132,7 @@ $(STUDY)/chapters/%.ipynb: notebooks/%.ipynb $(STUDY)/cohort/manifest.json $(SOU
 # which chapter reads what another one made
 $(STUDY)/chapters/08_sample.ipynb $(STUDY)/chapters/14_sr_vs_af.ipynb: $(STUDY)/chapters/07_train.ipynb
 $(STUDY)/chapters/10_fidelity.ipynb $(STUDY)/chapters/11_clinical.ipynb: $(STUDY)/chapters/08_sample.ipynb
+$(STUDY)/chapters/15_blinded_reading.ipynb: $(STUDY)/chapters/08_sample.ipynb
 
 # a target a cell of the grid; all others are compared with the baselines, which so come first
 ifneq ($(filter ablations-checked,$(MAKECMDGOALS)),)

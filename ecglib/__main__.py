@@ -24,13 +24,22 @@ def _parser() -> argparse.ArgumentParser:
         "prepare": "read or make the cohort of a study",
         "train": "train the generator of a study (resumes)",
         "plan": "say what a study will take on this machine: hours, disk, memory; nothing is started",
+        "blinded": "write a blinded reading: sheets for physicians, and the sealed key",
+        "unblind": "analyse the forms of a blinded reading",
         "render": "render the executed chapters of a study as a Jupyter Book",
     }.items():
         sub = command(name, text)
         sub.add_argument("--cohort", default=os.environ.get("COHORT", "virtual"))
         sub.add_argument("--preset", default=os.environ.get("PRESET", "quick"))
         sub.add_argument("--seed", default=os.environ.get("SEED", "0"))
-        if name in ("check", "prepare"):
+        if name in ("blinded", "unblind"):
+            sub.add_argument("--check", action="store_true", help="only check these, before anything is installed")
+        if name == "blinded":
+            sub.add_argument("--n", default=os.environ.get("N", ""), help="different ECGs, an even number; empty: 100")
+        if name == "unblind":
+            sub.add_argument("--forms", default=os.environ.get("FORMS", ""), help="folder of the readers' CSV files")
+            sub.add_argument("--key", default=os.environ.get("KEY", ""), help="key.json; empty: the study's own")
+        if name in ("check", "prepare", "blinded"):
             sub.add_argument("--data", default=os.environ.get("DATA", ""), help="folder of the real records")
         if name in ("train", "plan"):
             sub.add_argument("--device", help=DEVICE)
@@ -120,6 +129,34 @@ def _plan(args: argparse.Namespace) -> None:
     print(table.round({"hours": 2, "disk_gb": 2, "memory_gb": 1}).to_string(index=False, na_rep="–"))
     print(f"in all {table['hours'].sum():.1f} hours, {table['disk_gb'].sum():.1f} GB on disk; stopped at any moment, "
           "the same command goes on")  # fmt: skip
+def _blinded(args: argparse.Namespace) -> None:
+    from ecglib import preflight
+
+    n = preflight.check_kit(args.preset, args.cohort, args.data, args.seed, args.n)
+    if args.check:
+        return
+    from ecglib.evaluation.blinded import write_kit
+
+    study = _study(args)
+    folder = study.folder / "blinded"
+    plan = write_kit(study.open_cohort().split()[2], study.need("samples").open_samples(), folder, n=n)
+    print(f"{folder / 'hand-out'}: for the readers, {len(plan)} sheets of {n} ECGs; SEAL.txt is to be published first\n"
+          f"{folder / 'key'}: for nobody, until all forms are in; then `make unblind FORMS=<folder>`")  # fmt: skip
+    if args.cohort == "virtual":
+        print("the real arm holds virtual patients, simulated hearts: a kit to practise with, not to study with")
+
+
+def _unblind(args: argparse.Namespace) -> None:
+    from ecglib import preflight
+
+    forms, key, kit = preflight.check_forms(args.preset, args.cohort, args.seed, args.forms, args.key)
+    if args.check:
+        return
+    from ecglib.evaluation.blinded import unblind
+
+    table = unblind(forms, key, kit / "analysis", seed=int(args.seed))
+    print(table.round(3).to_string(index=False))
+    print(f"{kit / 'analysis'}: analysis.csv, analysis.png, answers.csv")
 
 
 def _render(args: argparse.Namespace) -> None:

@@ -12,6 +12,7 @@ from ecglib.errors import InputError, choose
 COHORTS: tuple[str, ...] = ("virtual", "ludb", "ptb-xl", "mimic-iv-ecg", "challenge-2021", "folder")
 DOWNLOADED: tuple[str, ...] = ("ludb", "ptb-xl", "mimic-iv-ecg", "challenge-2021")  # what `make data` fetches
 PYTHON = (3, 11)
+SHEETS = 100  # different ECGs of a blinded reading
 _PLACES = {  # where below DATA the records may lie: itself, a folder of the usual name, what `wget -r` makes
     "ludb": ("ludb", "LUDB", "lobachevsky-university-electrocardiography-database*", "physionet.org/files/ludb/*"),
     "ptb-xl": ("ptb-xl", "ptbxl", "PTB-XL", "ptb-xl-a-large-publicly-available-*", "physionet.org/files/ptb-xl/*"),
@@ -93,6 +94,81 @@ def check_download(cohort: str, n: str | int, seed: str | int) -> tuple[int | No
     check_python(sys.version_info[:2])
     choose("COHORT", cohort, DOWNLOADED)
     return _whole("N", n, 1) if str(n) else None, _whole("SEED", seed, 0)
+
+
+def check_kit(preset: str, cohort: str, data: str | os.PathLike[str] | None, seed: str | int, n: str | int) -> int:
+    """Check the variables of a ``make blinded`` call.
+
+    Parameters
+    ----------
+    preset, cohort, data, seed
+        As in `check`.
+    n : str or int
+        N: different ECGs of the kit, an even number from 4; '' for `SHEETS`.
+
+    Returns
+    -------
+    int
+        N.
+
+    Raises
+    ------
+    InputError
+        If a variable is wrong, or this study has a kit already.
+    """
+    check(preset, cohort, data, seed)
+    count = _whole("N", n, 4) if str(n) else SHEETS
+    if count % 2:
+        raise InputError(f"N={count}; expected an even number: half of the ECGs are real, half synthetic")
+    folder = _kit(preset, cohort, seed)
+    if folder.exists():
+        raise InputError(f"{folder} holds a kit, which readers may have in hand; move it away to make another")
+    return count
+
+
+def check_forms(preset: str, cohort: str, seed: str | int, forms: str, key: str) -> tuple[Path, Path, Path]:
+    """Check the variables of a ``make unblind`` call.
+
+    Parameters
+    ----------
+    preset, cohort, seed
+        As in `check`: whose kit it is.
+    forms : str
+        FORMS: the folder of the readers' CSV files.
+    key : str
+        KEY: the key's file; '' for where ``make blinded`` put it.
+
+    Returns
+    -------
+    forms, key, kit : Path
+        Where the forms and the key are, and the kit's folder, below which results go.
+
+    Raises
+    ------
+    InputError
+        If a variable is wrong, there are no forms, or no key.
+    """
+    check_python(sys.version_info[:2])
+    from ecglib.config import PRESETS
+
+    choose("PRESET", preset, PRESETS)
+    choose("COHORT", cohort, COHORTS)
+    _whole("SEED", seed, 0)
+    if not forms.strip():
+        raise InputError("FORMS is empty; give the folder of the readers' CSV files: make unblind FORMS=<folder>")
+    folder, kit = Path(forms.strip()).expanduser(), _kit(preset, cohort, seed)
+    if not folder.is_dir() or not any(folder.glob("*.csv")):
+        raise InputError(f"FORMS={forms.strip()!r} is no folder with *.csv in it; give that of the readers' files")
+    file = Path(key.strip()).expanduser() if key.strip() else kit / "key" / "key.json"
+    if not file.is_file():
+        raise InputError(f"KEY: {file} does not exist; give the key.json that `make blinded` wrote: KEY=<file>")
+    return folder, file, kit
+
+
+def _kit(preset: str, cohort: str, seed: str | int) -> Path:
+    from ecglib.study import Study  # which imports this module
+
+    return Study(cohort, preset, int(seed)).folder / "blinded"
 
 
 def _whole(name: str, value: str | int, low: int) -> int:

@@ -303,7 +303,8 @@ def test_an_absent_notebook_is_named(tmp_path: Path) -> None:
         execute(tmp_path / "none.ipynb", tmp_path / "out.ipynb", {})
 
 
-@pytest.mark.parametrize("name", ["01_data", "03_diffusion", "08_sample", "10_fidelity", "11_clinical", "14_sr_vs_af"])
+@pytest.mark.parametrize("name", ["01_data", "03_diffusion", "08_sample", "10_fidelity", "11_clinical",
+                                  "14_sr_vs_af", "15_blinded_reading"])  # fmt: skip
 def test_missing_inputs_are_named_within_two_seconds(name: str, tmp_path: Path) -> None:
     cells = [text_of(cell) for cell in cells_of(ROOT / "notebooks" / f"{name}.ipynb", "code")]
     (tmp_path / "chapter.py").write_text("\n".join(cells), encoding="utf-8")

@@ -1,5 +1,6 @@
 """Figures: functions that return a Figure, need no display, and label every axis with its unit."""
 
+from ecglib.figures.reading import reading_plot
 from ecglib.figures.results import published_beside
 from ecglib.figures.sheet import describe, ecg_sheet, sheet_grid
 from ecglib.figures.style import Figure
@@ -14,5 +15,6 @@ __all__ = [
     "loss_curve",
     "mel_view",
     "published_beside",
+    "reading_plot",
     "sheet_grid",
 ]
