@@ -1,0 +1,233 @@
+r"""White-box attacks: whoever holds the generator's weights asks it to denoise a record, and looks at how well it does.
+
+A network has seen its members' records again and again, so it denoises them a little better. Three ways to look:
+
+- *loss*: the error of :math:`\hat x_0` at fixed steps and fixed noise, the same for every record;
+- *SecMI*: how far a step of deterministic noising and back leads away;
+- *PIA*: how far the noise found in the clean record differs from that found again after it was added.
+
+Members and others are treated alike: the same encoding of their own statements and demographics, their own beats
+where the network has a clock, no self-conditioning at the first evaluation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ecglib.diffusion.clock import beat_times
+from ecglib.diffusion.conditions import Conditions
+from ecglib.diffusion.model import SignalInfo
+from ecglib.diffusion.process import Schedule, predict_eps, q_sample
+from ecglib.diffusion.seeds import seeded
+from ecglib.evaluation.comparison import Comparison, NotComputable
+from ecglib.evaluation.privacy.scores import attack, by_patient
+from ecglib.signals.cohort import Cohort
+from ecglib.signals.leads import to_eight_leads
+
+LOSS_AT = (0.1, 0.3, 0.6)  # steps t, as shares of T
+SECMI_AT, SECMI_STRIDE = 0.2, 0.1
+PIA_AT = 0.6
+PIA_NORM = 4  # the authors' choice
+BATCH = 64
+MOST_MEMBERS = 500  # patients: members make the area's and the rates' precision, others decide how low a rate can go
+
+Denoise = Callable[[Tensor, int], Tensor]
+
+
+class Denoises(Protocol):
+    """What an attack needs of a generator: `ecglib.diffusion.Generator`, or `controls.CopyMachine`."""
+
+    signals: SignalInfo
+    schedule: Schedule
+    conditions: Conditions
+
+    def denoiser(self, encoded: Tensor, guidance: float = 1.0, beats: Any = None) -> Denoise:
+        """Return ``denoise(x_t, t) -> x0_hat`` for records with given conditions."""
+
+
+def loss_scores(denoise: Callable[[], Denoise], schedule: Schedule, x0: Tensor) -> Tensor:
+    r"""Return minus the log of the denoising error at each step of `LOSS_AT`, float (B, 3) (equation attack-loss).
+
+    .. math:: -\ln \operatorname{mean} \bigl(\hat x_0(\sqrt{\bar\alpha_t}\,x_0 + \sqrt{1 - \bar\alpha_t}\,\epsilon_t, t)
+              - x_0\bigr)^2
+
+    Parameters
+    ----------
+    denoise : callable
+        Makes a fresh denoiser, one that remembers no estimate.
+    schedule : Schedule
+    x0 : float (B, C, L)
+        In the network's unit.
+
+    Notes
+    -----
+    Source: Yeom et al., Privacy risk in machine learning, 2018 (the loss as a score); Carlini et al., Extracting
+    training data from diffusion models, 2023 (at a fixed step). The noise of step t is the same for every record.
+    """
+    errors = []
+    for t in steps_at(schedule, LOSS_AT):
+        eps = torch.randn(x0.shape[1:], generator=seeded(0, "white-box", t)).to(x0).expand_as(x0)
+        x_t = q_sample(schedule, x0, torch.full((len(x0),), t), eps)
+        errors.append((denoise()(x_t, t) - x0).square().mean(dim=(1, 2)))
+    return -torch.stack(errors, dim=1).clamp(min=1e-12).log()
+
+
+def secmi_scores(denoise: Callable[[], Denoise], schedule: Schedule, x0: Tensor) -> Tensor:
+    r"""Return minus the log of SecMI's t-error, float (B,) (equation attack-secmi).
+
+    x0 is noised deterministically (DDIM backwards) to step t, then on to t + s and back: the way back would lead home if
+    the network were sure of the record.
+
+    Notes
+    -----
+    Source: Duan et al., Are diffusion models vulnerable to membership inference attacks?, 2023. Differs: steps are
+    shares of T, where the authors use t = 100 and s = 10 of 1,000; and the noise found is scaled to mean square 1, as
+    in PIA's normalised form. A network that predicts x0 needs that: at small t, where hardly any noise is, what it
+    misses of the signal counts as noise, 25 times too much of it in a trial.
+    """
+    t, stride = steps_at(schedule, (SECMI_AT, SECMI_STRIDE))
+    network, x_t = denoise(), x0
+    for at in range(0, t, stride):
+        x_t = _ddim(network, schedule, x_t, at, min(at + stride, t))
+    there = _ddim(network, schedule, x_t, t, t + stride)
+    back = _ddim(network, schedule, there, t + stride, t)
+    return -(back - x_t).square().mean(dim=(1, 2)).clamp(min=1e-12).log()
+
+
+def pia_scores(denoise: Callable[[], Denoise], schedule: Schedule, x0: Tensor) -> Tensor:
+    r"""Return minus the log of PIA's error, float (B,) (equation attack-pia).
+
+    .. math:: \lVert \hat\epsilon_0 - \hat\epsilon(\sqrt{\bar\alpha_t}\,x_0 + \sqrt{1 - \bar\alpha_t}\,
+              \hat\epsilon_0, t) \rVert_4
+
+    with the noise found in the clean record, :math:`\hat\epsilon_0`, scaled to mean square 1.
+
+    Notes
+    -----
+    Source: Kong et al., An efficient membership inference attack for the diffusion model by proximal initialization,
+    2024: its normalised form, PIAN.
+    """
+    (t,) = steps_at(schedule, (PIA_AT,))
+    first = _unit(_eps(denoise(), schedule, x0, 0))
+    again = _eps(denoise(), schedule, q_sample(schedule, x0, torch.full((len(x0),), t), first), t)
+    return -torch.linalg.vector_norm((first - again).flatten(1), PIA_NORM, dim=1).clamp(min=1e-12).log()
+
+
+def steps_at(schedule: Schedule, shares: tuple[float, ...]) -> tuple[int, ...]:
+    """Return the steps t that are these shares of T, at least 1 and at most T − 1."""
+    return tuple(min(max(1, round(share * len(schedule))), len(schedule) - 1) for share in shares)
+
+
+@torch.no_grad()
+def record_scores(generator: Denoises, cohort: Cohort) -> np.ndarray:
+    """Return the scores of every record under the attacks: float64 (n_records, 5), `loss_scores`' three, SecMI, PIA.
+
+    Parameters
+    ----------
+    generator : Generator
+    cohort : Cohort
+        At the generator's sampling rate and length.
+    """
+    signals, encoded, beats = generator.signals, generator.conditions.encode(cohort.table), beat_times(cohort)
+    device = getattr(generator, "device", torch.device("cpu"))
+    parts = [np.zeros((0, len(LOSS_AT) + 2))]
+    for start in range(0, len(cohort), BATCH):
+        rows = slice(start, start + BATCH)
+        x = np.asarray(cohort.x[rows], np.float32)
+        x0 = signals.to_model(torch.from_numpy(to_eight_leads(x) if x.shape[1] == 12 else x).to(device))
+
+        def denoise(rows: slice = rows) -> Denoise:
+            return generator.denoiser(encoded[rows].to(device), beats=beats[rows])
+
+        found = [loss_scores(denoise, generator.schedule, x0), secmi_scores(denoise, generator.schedule, x0)[:, None],
+                 pia_scores(denoise, generator.schedule, x0)[:, None]]  # fmt: skip
+        parts.append(torch.cat(found, dim=1).double().cpu().numpy())
+    return np.concatenate(parts)
+
+
+def _all_scores(c: Comparison) -> dict[str, np.ndarray]:
+    """Return each patient's scores of all attacks, (n_records, 6), as `by_patient` does; NaN for who was not asked."""
+    result = {}
+    for role in ("train", "real"):
+        cohort, patients = getattr(c, role), c.table(role)["patient_id"].to_numpy()
+        asked = np.unique(patients)
+        if role == "train" and len(asked) > MOST_MEMBERS:
+            asked = asked[np.linspace(0, len(asked) - 1, MOST_MEMBERS).astype(int)]
+        rows = np.flatnonzero(np.isin(patients, asked))
+        scores = record_scores(c.generator, cohort.select(rows))
+        joined = np.column_stack([scores, scores[:, : len(LOSS_AT)].mean(axis=1)])
+        result[role] = np.full((len(cohort), joined.shape[1]), np.nan)
+        result[role][rows] = np.stack([by_patient(column, patients[rows]) for column in joined.T], axis=1)
+    return result
+
+
+def scores_of(c: Comparison) -> dict[str, dict[str, np.ndarray]]:
+    """Return attack → role → scores, float64 (n_records,) as `by_patient` returns them.
+
+    Attacks are ``loss`` (mean over the steps), ``SecMI``, ``PIA``, and ``loss t=…`` for each step.
+
+    Raises
+    ------
+    NotComputable
+        If the comparison has no generator or no members, or one side knows its beats' true moments and the other not.
+    """
+    if c.generator is None:
+        raise NotComputable("it needs the generator itself, which this comparison does not have")
+    if c.n("train") and (c.train.waves is None) != (c.real.waves is None):  # type: ignore[union-attr]
+        raise NotComputable("train and real must be shown alike: only one of them has waves, the true moments of beats")
+    names = [*(f"loss t={t}" for t in steps_at(c.generator.schedule, LOSS_AT)), "SecMI", "PIA", "loss"]
+    terms = c.once(_all_scores)
+    return {name: {role: terms[role][:, k] for role in ("train", "real")} for k, name in enumerate(names)}
+
+
+def white_box(c: Comparison) -> dict[str, float]:
+    """White-box membership attacks: does the generator denoise its members' records better than others'? (AUC 0.5 best)
+
+    Parameters
+    ----------
+    c : Comparison
+        ``train`` are members, ``real`` patients that the generator never saw, from the same source; `generator`.
+
+    Returns
+    -------
+    dict
+        ``auc``, ``tpr 1%`` and ``tpr 0.1%`` of ``loss``, ``SecMI`` and ``PIA``. A patient's score is the highest of the
+        patient's records.
+
+    Raises
+    ------
+    NotComputable
+        If there is no generator, no members, or fewer than eight patients on a side. A rate is refused where fewer than
+        ten non-members could exceed it.
+
+    Notes
+    -----
+    Source: as `loss_scores`, `secmi_scores` and `pia_scores` say. Equation: attack-loss.
+    """
+    scores, values = scores_of(c), {}
+    for name in ("loss", "SecMI", "PIA"):
+        values |= attack(c, name, scores[name])
+    return values
+
+
+white_box.interval = "subsample"  # type: ignore[attr-defined]
+
+
+def _unit(eps: Tensor) -> Tensor:
+    return eps / eps.square().mean(dim=(1, 2), keepdim=True).sqrt().clamp(min=1e-12)
+
+
+def _eps(denoise: Denoise, schedule: Schedule, x_t: Tensor, t: int) -> Tensor:
+    return predict_eps(schedule, x_t, torch.full((len(x_t),), t), denoise(x_t, t))
+
+
+def _ddim(denoise: Denoise, schedule: Schedule, x: Tensor, t: int, to: int) -> Tensor:
+    """One deterministic step from t to another step, up or down."""
+    x0_hat = denoise(x, t)
+    eps = _unit(predict_eps(schedule, x, torch.full((len(x),), t), x0_hat))
+    return q_sample(schedule, x0_hat, torch.full((len(x),), min(to, len(schedule) - 1)), eps)
