@@ -2,8 +2,9 @@
 
 Small generators are trained below ``work/attack_curves/`` on 50, 200 and 1,000 records of virtual patients, and stopped
 at several steps. At each stop members and patients never seen are attacked: white-box (loss, SecMI, PIA), and by the
-distance to samples; and so are fresh patients in the members' place, who must not be found. Two models are asked: the averaged weights as they are at that step (``last``), and those that
-training keeps, the best on validation so far (``kept``). OUT.csv is written after every stop; what is in it is not done
+distance to samples; and so are fresh patients in the members' place, who must not be found. Two models are asked: the
+averaged weights as they are at that step (``last``), and those that training keeps, the best on validation so far
+(``kept``). OUT.csv is written after every stop; what is in it is not done
 again, and training goes on from its checkpoint, so the command can be stopped at any moment.
 """
 
@@ -22,8 +23,8 @@ from ecglib.diffusion import Generator, train
 from ecglib.diffusion.checkpoint import CHECKPOINT
 from ecglib.diffusion.model import WEIGHTS, load_description, load_tensors, load_weights, network_of
 from ecglib.evaluation import Comparison, evaluate
+from ecglib.evaluation.privacy.denoising import white_box
 from ecglib.evaluation.privacy.membership import distance_attack
-from ecglib.evaluation.privacy.white_box import white_box
 from ecglib.runs import atomic_file, versions, work_folder
 from ecglib.signals import Cohort, load_cohort
 
@@ -73,7 +74,7 @@ def best_step(run: Path) -> int:
 def attacked(bases: dict[str, Comparison], generator: Generator, asked: pd.DataFrame) -> pd.DataFrame:
     """Attack members, and fresh patients in their place; one row an attack and key."""
     samples = generator.sample(asked, seed=0)
-    tables = [evaluate(base.instead(samples, generator), [white_box, distance_attack], floor=False,
+    tables = [evaluate(base.instead(synthetic=samples, generator=generator), [white_box, distance_attack], floor=False,
                        resamples=100).assign(members=members) for members, base in bases.items()]  # fmt: skip
     return pd.concat(tables, ignore_index=True)
 

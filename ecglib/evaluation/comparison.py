@@ -235,9 +235,9 @@ class Comparison:
         other._set(_memo=self._memo, _partners=other._partners if partners is None else partners)
         return other
 
-    def instead(self, synthetic: Cohort, generator: Any = None) -> Comparison:
-        """Return the same comparison, all roles, with other synthetic records and another generator; terms are kept."""
-        other = replace(self, synthetic=synthetic, asked=None, generator=generator)
+    def instead(self, **roles: Any) -> Comparison:
+        """Return the same comparison with other records, or another generator, in some roles; terms are kept."""
+        other = replace(self, **roles)
         other._set(_memo=self._memo)
         return other
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ecglib.evaluation.comparison import Comparison, NotComputable
 from ecglib.evaluation.privacy.scores import LEAST_PATIENTS, attack, by_patient
-from ecglib.evaluation.privacy.spaces import BEATS, Space, bound, nearest
+from ecglib.evaluation.privacy.spaces import BEATS, Space, bound, evenly, nearest
 
 
 def mir(c: Comparison, *, space: Space = BEATS) -> dict[str, float]:
@@ -47,26 +47,18 @@ def mir(c: Comparison, *, space: Space = BEATS) -> dict[str, float]:
     if c.whole and min(len(members), len(others)) < LEAST_PATIENTS:
         raise NotComputable(f"it needs at least {LEAST_PATIENTS} patients on each side, and there are {len(members)} "
                             f"members and {len(others)} others")  # fmt: skip
-    middle = _halving(members, others)
-    thresholds = np.unique(np.concatenate([members, others]))
-    best = max(f1(members, others, theta) for theta in thresholds[:: max(1, len(thresholds) // 500)])
+    t, f = within(members, others)
+    score = 2 * t / (2 * t + f + (1 - t))
     c.note(n=min(len(members), len(others)))
-    return {f"f1 {space.name}": f1(members, others, middle), f"f1 best {space.name}": max(best, 2 / 3),
-            "f1 naive": 2 / 3}  # fmt: skip
+    return {f"f1 {space.name}": float(score[np.argmax(t + f >= 1)]), f"f1 best {space.name}": float(score.max()),
+            "f1 naive": float(score[-1])}  # fmt: skip
 
 
-def f1(members: np.ndarray, others: np.ndarray, theta: float) -> float:
-    """Return the balanced F1 of calling those within `theta` members; distances, float (n,) each."""
-    t, f = (members <= theta).mean(), (others <= theta).mean()
-    return float(2 * t / (2 * t + f + (1 - t)))
-
-
-def _halving(members: np.ndarray, others: np.ndarray) -> float:
-    """θ within which half of the patients are, members and others weighing the same."""
-    values = np.concatenate([members, others])
-    weights = np.concatenate([np.full(len(z), 0.5 / len(z)) for z in (members, others)])
-    order = np.argsort(values, kind="stable")
-    return float(values[order][np.searchsorted(np.cumsum(weights[order]), 0.5 - 1e-12)])
+def within(members: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the shares of members and of others within θ, for every θ that is one of their distances, rising."""
+    theta = np.unique(np.concatenate([members, others]))
+    t, f = (np.searchsorted(np.sort(values), theta, side="right") / len(values) for values in (members, others))
+    return t, f
 
 
 def distance_attack(c: Comparison, *, space: Space = BEATS) -> dict[str, float]:
@@ -86,8 +78,8 @@ def distance_attack(c: Comparison, *, space: Space = BEATS) -> dict[str, float]:
     Returns
     -------
     dict
-        ``auc``, ``tpr 1%``, ``tpr 0.1%``, each with the space's name; and ``auc uncalibrated``. A patient's score is the
-        highest of the patient's records.
+        ``auc``, ``tpr 1%``, ``tpr 0.1%``, each with the space's name; and ``auc uncalibrated``. A patient's score is
+        the highest of the patient's records.
 
     Raises
     ------
@@ -122,8 +114,3 @@ def _gaps(c: Comparison, space: Space) -> dict[str, np.ndarray]:
         calibrated = np.full(len(x), np.nan) if reference is None else gap + nearest(x, reference)[0][:, 0]
         result[role] = np.stack([by_patient(gap, patients), by_patient(calibrated, patients)], axis=1)
     return result
-
-
-def evenly(n: int, most: int) -> np.ndarray:
-    """Return at most `most` of n places, evenly spread: int64."""
-    return np.linspace(0, n - 1, min(n, most)).astype(np.int64)

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 
 from ecglib.evaluation.typical_beat import AFTER_S, BEFORE_S, FS, Unmeasurable, at_500_hz, typical_beat
-from ecglib.parallel import chunked, in_order
+from ecglib.parallel import in_order
 from ecglib.signals.cohort import Cohort
 from ecglib.signals.leads import LEADS_8, lead_order
 
 BEAT_HZ = 100  # nothing of a typical beat is above 40 Hz
-MEGABYTES = 64  # of one block of a matrix of distances
+MEGABYTES = 32  # of one block of a matrix of distances
 PARALLEL_FROM, AT_ONCE = 600, 2048  # records: fewer are not worth other processes; more are not read at once
 WIDTH = (round(BEFORE_S * FS) + round(AFTER_S * FS)) * BEAT_HZ // FS  # samples of a beat
 
@@ -51,7 +51,8 @@ def typical_beats(cohort: Cohort) -> np.ndarray:
     order, parts = lead_order(cohort.leads, LEADS_8), []
     for start in range(0, len(cohort), AT_ONCE):
         x = np.asarray(cohort.x[start : start + AT_ONCE], np.float32)[:, order]
-        parts += list(in_order(partial(_beats, fs=cohort.fs), chunked(x, 128), workers=workers))
+        pieces: list[Any] = [x[k : k + 128] for k in range(0, len(x), 128)]
+        parts += list(in_order(partial(_beats, fs=cohort.fs), pieces, workers=workers))
     return np.concatenate(parts)
 
 
@@ -117,3 +118,8 @@ def nearest(x: np.ndarray, y: np.ndarray, k: int = 1, *, itself: bool = False) -
 def bound(function: Callable[..., Any], space: Space) -> Callable[..., Any]:
     """Return the function with its argument `space` given: the same object each time, so that results can be kept."""
     return partial(function, space=space)
+
+
+def evenly(n: int, most: int) -> np.ndarray:
+    """Return at most `most` of n places, evenly spread: int64."""
+    return np.linspace(0, n - 1, min(n, most)).astype(np.int64)

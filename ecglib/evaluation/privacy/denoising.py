@@ -13,6 +13,7 @@ where the network has a clock, no self-conditioning at the first evaluation.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache, partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -80,8 +81,8 @@ def loss_scores(denoise: Callable[[], Denoise], schedule: Schedule, x0: Tensor) 
 def secmi_scores(denoise: Callable[[], Denoise], schedule: Schedule, x0: Tensor) -> Tensor:
     r"""Return minus the log of SecMI's t-error, float (B,) (equation attack-secmi).
 
-    x0 is noised deterministically (DDIM backwards) to step t, then on to t + s and back: the way back would lead home if
-    the network were sure of the record.
+    x0 is noised deterministically (DDIM backwards) to step t, then on to t + s and back: the way back would lead home
+    if the network were sure of the record.
 
     Notes
     -----
@@ -150,20 +151,24 @@ def record_scores(generator: Denoises, cohort: Cohort) -> np.ndarray:
     return np.concatenate(parts)
 
 
-def _all_scores(c: Comparison) -> dict[str, np.ndarray]:
+@lru_cache(maxsize=16)
+def _asked(generator: Denoises, role: str) -> Callable[[Comparison], dict[str, np.ndarray]]:
+    """Return the function that asks a generator about a role: the same one each time, so that results are kept."""
+    return partial(_patient_scores, generator=generator, role=role)
+
+
+def _patient_scores(c: Comparison, generator: Denoises, role: str) -> dict[str, np.ndarray]:
     """Return each patient's scores of all attacks, (n_records, 6), as `by_patient` does; NaN for who was not asked."""
-    result = {}
-    for role in ("train", "real"):
-        cohort, patients = getattr(c, role), c.table(role)["patient_id"].to_numpy()
-        asked = np.unique(patients)
-        if role == "train" and len(asked) > MOST_MEMBERS:
-            asked = asked[np.linspace(0, len(asked) - 1, MOST_MEMBERS).astype(int)]
-        rows = np.flatnonzero(np.isin(patients, asked))
-        scores = record_scores(c.generator, cohort.select(rows))
-        joined = np.column_stack([scores, scores[:, : len(LOSS_AT)].mean(axis=1)])
-        result[role] = np.full((len(cohort), joined.shape[1]), np.nan)
-        result[role][rows] = np.stack([by_patient(column, patients[rows]) for column in joined.T], axis=1)
-    return result
+    cohort, patients = getattr(c, role), c.table(role)["patient_id"].to_numpy()
+    asked = np.unique(patients)
+    if role == "train" and len(asked) > MOST_MEMBERS:
+        asked = asked[np.linspace(0, len(asked) - 1, MOST_MEMBERS).astype(int)]
+    rows = np.flatnonzero(np.isin(patients, asked))
+    scores = record_scores(generator, cohort.select(rows))
+    joined = np.column_stack([scores, scores[:, : len(LOSS_AT)].mean(axis=1)])
+    result = np.full((len(cohort), joined.shape[1]), np.nan)
+    result[rows] = np.stack([by_patient(column, patients[rows]) for column in joined.T], axis=1)
+    return {role: result}
 
 
 def scores_of(c: Comparison) -> dict[str, dict[str, np.ndarray]]:
@@ -181,8 +186,8 @@ def scores_of(c: Comparison) -> dict[str, dict[str, np.ndarray]]:
     if c.n("train") and (c.train.waves is None) != (c.real.waves is None):  # type: ignore[union-attr]
         raise NotComputable("train and real must be shown alike: only one of them has waves, the true moments of beats")
     names = [*(f"loss t={t}" for t in steps_at(c.generator.schedule, LOSS_AT)), "SecMI", "PIA", "loss"]
-    terms = c.once(_all_scores)
-    return {name: {role: terms[role][:, k] for role in ("train", "real")} for k, name in enumerate(names)}
+    terms = {role: c.once(_asked(c.generator, role), role)[role] for role in ("train", "real")}
+    return {name: {role: scores[:, k] for role, scores in terms.items()} for k, name in enumerate(names)}
 
 
 def white_box(c: Comparison) -> dict[str, float]:
@@ -209,7 +214,8 @@ def white_box(c: Comparison) -> dict[str, float]:
     -----
     Source: as `loss_scores`, `secmi_scores` and `pia_scores` say. Equation: attack-loss.
     """
-    scores, values = scores_of(c), {}
+    scores = scores_of(c)
+    values: dict[str, float] = {}
     for name in ("loss", "SecMI", "PIA"):
         values |= attack(c, name, scores[name])
     return values
