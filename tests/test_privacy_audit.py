@@ -13,7 +13,7 @@ from ecglib.evaluation.privacy import alarms, audit
 from ecglib.evaluation.privacy.auditing import BLIND, CONTEXT, FOUND, LEAKS, REFUSED, SILENT, direction
 from ecglib.signals import load_cohort
 
-N = 300
+N = 800
 
 
 def gauss(n: int, seed: int) -> np.ndarray:
@@ -101,7 +101,7 @@ def test_without_enough_fresh_records_there_are_no_controls_and_it_is_said():
 
 
 def test_roles_that_share_a_patient_are_refused():
-    with pytest.raises(InputError, match="train and real share 300 patients"):
+    with pytest.raises(InputError, match="train and real share 800 patients"):
         audit(toy(gauss(N, 2), train=at(gauss(N, 0), first_id=1)), TOY)
     with pytest.raises(InputError, match="an audit needs both"):
         audit(toy(gauss(N, 2), held_out=None), TOY)
