@@ -29,7 +29,7 @@ from ecglib.runs import atomic_file, versions, work_folder
 from ecglib.signals import Cohort, load_cohort
 
 SIZES, STEPS = (50, 200, 1000), (50, 100, 200, 400, 800, 1600)
-N_OTHERS, N_TAIL, N_FRESH, N_SAMPLES, N_VALIDATION = 1200, 11_700, 400, 200, 128  # records
+N_OTHERS, N_TAIL, N_FRESH, N_SAMPLES, N_VALIDATION = 1200, 11_700, 300, 200, 128  # records
 CHANGES = {"network.blocks": 2, "network.patch": 20, "network.clock": False, "network.self_conditioning": False,
            "training.steps": max(STEPS), "training.validate_every": 25, "training.save_every": max(STEPS),
            "training.decay": False}  # fmt: skip

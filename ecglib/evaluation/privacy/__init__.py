@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ecglib.evaluation.comparison import Comparison
-from ecglib.evaluation.privacy.auditing import alarms, audit
+from ecglib.evaluation.privacy.auditing import OF_FEATURES, alarms, audit
 from ecglib.evaluation.privacy.controls import CONTROLS, CopyMachine, control_sets, more_patients
 from ecglib.evaluation.privacy.correlation import copies, suspects
 from ecglib.evaluation.privacy.denoising import scores_of, white_box
@@ -31,8 +31,8 @@ METRICS = (mir, nnaa, dcr, copies, distance_attack, white_box, attribute_inferen
 def feature_metrics(classifier: Classifier) -> tuple[Callable[[Comparison], dict[str, float]], ...]:
     """Return `mir`, `nnaa`, `dcr`, `distance_attack`, `attribute_inference` and `linkage` on a classifier's features.
 
-    Train the classifier on patients in no other role: on members, it would look at them with other eyes itself. Give
-    the result to `audit` apart from `METRICS`, whose names it shares.
+    Their names end in ``_of_features``. Train the classifier on patients in no other role: trained on members, it would
+    look at them with other eyes itself.
     """
     space = Space("features", classifier.features)
     return tuple(_bound(metric, space)
@@ -41,7 +41,7 @@ def feature_metrics(classifier: Classifier) -> tuple[Callable[[Comparison], dict
 
 def _bound(metric: Any, space: Space) -> Callable[[Comparison], dict[str, float]]:
     metric_in_space: Any = partial(metric, space=space)
-    metric_in_space.__name__, metric_in_space.__doc__ = metric.__name__, metric.__doc__
+    metric_in_space.__name__, metric_in_space.__doc__ = metric.__name__ + OF_FEATURES, metric.__doc__
     metric_in_space.interval = metric.interval
     return metric_in_space
 

@@ -32,6 +32,7 @@ LEAKS = {
     "attribute_inference": {"sex": 1, "age": 1, "superclasses": 1},
     "linkage": {"gap": 1},
 }  # fmt: skip
+OF_FEATURES = "_of_features"
 FOUND = "leak found by this attack"
 SILENT = "no sign of a leak, from an attack that notices 5 % copies"
 DULL = "no sign of a leak, from an attack that notices a set of copies, but not 5 %"
@@ -120,7 +121,8 @@ def _control(base: Comparison, name: str, records: Cohort, fresh: Cohort, metric
 
 def direction(metric: str, key: str) -> int:
     """Return whether a leak raises a value (1), lowers it (−1), or the value is context (0)."""
-    return next((sign for start, sign in LEAKS.get(metric, {}).items() if key.startswith(start)), 0)
+    starts = LEAKS.get(metric.removesuffix(OF_FEATURES), {})
+    return next((sign for start, sign in starts.items() if key.startswith(start)), 0)
 
 
 def alarms(rows: pd.DataFrame, fresh: pd.DataFrame) -> np.ndarray:

@@ -91,9 +91,10 @@ def distance_attack(c: Comparison, *, space: Space = BEATS) -> dict[str, float]:
     Source: after Carlini et al., Membership inference attacks from first principles, 2022 (calibration, and the rate at
     few false positives), and Chen et al., GAN-Leaks, 2020 (distance to the nearest sample). Equation: distance-attack.
     """
-    lost = sum(int(np.isnan(c.terms(role, space.of)).any(axis=1).sum()) for role in ("train", "real", "synthetic"))
-    c.note(f"{lost} records without a place among {space.name} left out" if lost else "")
     c.n("held_out")
+    if c.whole:
+        lost = sum(int(np.isnan(c.terms(role, space.of)).any(axis=1).sum()) for role in ("train", "real", "synthetic"))
+        c.note(f"{lost} records without a place among {space.name} left out" if lost else "")
     terms = c.once(bound(_gaps, space))
     values = attack(c, space.name, {role: terms[role][:, 1] for role in ("train", "real")})
     plain = attack(c, f"uncalibrated {space.name}", {role: terms[role][:, 0] for role in ("train", "real")})

@@ -88,7 +88,7 @@ def dcr(c: Comparison, *, space: Space = BEATS) -> dict[str, float]:
     Notes
     -----
     Source: both ratios are in wide use for tables; the share against a held-out set is that of Platzer & Reutterer,
-    Holdout-based fidelity and privacy assessment of mixed-type synthetic data, 2021. Equation: dcr.
+    Holdout-based empirical assessment of mixed-type synthetic data, 2021. Equation: dcr.
     """
     terms = c.once(bound(_ratios, space))
     synthetic, real = terms["synthetic"], terms["real"]
