@@ -28,8 +28,8 @@ from ecglib.evaluation.privacy.membership import distance_attack
 from ecglib.runs import atomic_file, versions, work_folder
 from ecglib.signals import Cohort, load_cohort
 
-SIZES, STEPS = (50, 200, 1000), (50, 100, 200, 400, 800, 1600)
-N_OTHERS, N_TAIL, N_FRESH, N_SAMPLES, N_VALIDATION = 1200, 11_700, 300, 200, 128  # records
+SIZES, STEPS = (50, 200, 1000), (100, 200, 400, 800, 1600)
+N_OTHERS, N_TAIL, N_FRESH, N_SAMPLES, N_VALIDATION = 1200, 11_700, 300, 100, 128  # records
 CHANGES = {"network.blocks": 2, "network.patch": 20, "network.clock": False, "network.self_conditioning": False,
            "training.steps": max(STEPS), "training.validate_every": 25, "training.save_every": max(STEPS),
            "training.decay": False}  # fmt: skip
@@ -82,43 +82,59 @@ def attacked(bases: dict[str, Comparison], generator: Generator, asked: pd.DataF
 def far_tail(members: Cohort, tail: Cohort, generator: Generator) -> pd.DataFrame:
     """Attack members again, beside the 10,000 patients that a rate of 0.1 % needs."""
     table = evaluate(Comparison(tail, members, train=members, generator=generator), [white_box], floor=False,
-                     resamples=0).assign(members="trained on")  # fmt: skip
+                     resamples=0)  # fmt: skip
     return table[table["key"].str.startswith("tpr 0.1%")]
 
 
+class Results:
+    """The table on disk: what it holds is not done again."""
+
+    def __init__(self, out: Path) -> None:
+        found = versions()
+        self.out, self.table = out, pd.read_csv(out, comment="#") if out.exists() else pd.DataFrame()
+        self.made = {"commit": found["commit"], "torch": found["torch"], "date": str(datetime.date.today())}
+
+    def has(self, **values: object) -> bool:
+        """Return whether a row has these values."""
+        rows = np.ones(len(self.table), bool)
+        for name, value in values.items():
+            rows &= (self.table[name] == value).to_numpy() if len(self.table) else False
+        return bool(rows.any())
+
+    def add(self, rows: pd.DataFrame) -> None:
+        """Add rows and write all."""
+        self.table = pd.concat([self.table, rows.drop(columns="floor").assign(**self.made)], ignore_index=True)
+        with atomic_file(self.out) as temporary:
+            head = "# command: python tools/attack_curves.py book/results/attack_curves.csv\n"
+            temporary.write_text(head + self.table.to_csv(index=False, float_format="%.4g"), encoding="utf-8")
+
+
 def main(out: Path) -> None:
-    """Train and attack every size at every step that `out` does not hold."""
+    """Train and attack every size at every step that `out` does not hold; last, the far tails."""
     torch.set_num_threads(1)
-    found = versions()
-    made = {"commit": found["commit"], "torch": found["torch"], "date": str(datetime.date.today())}
-    known = pd.read_csv(out, comment="#") if out.exists() else pd.DataFrame(columns=["size", "step"])
-    done = set(zip(known["size"], known["step"], strict=True))
-    others, tail = patients(N_OTHERS, 2, 100_000), None
+    results, config = Results(out), Config.preset("quick").override(CHANGES)
     validation, fresh = patients(N_VALIDATION + 12, 4, 300_000), patients(N_FRESH, 5, 400_000)
     asked, reference = patients(N_SAMPLES, 3, 200_000), patients(N_SAMPLES, 6, 500_000)
-    config = Config.preset("quick").override(CHANGES)
-    todo = [(size, step) for size in SIZES for step in STEPS]
-    for size, step in tqdm(todo, desc="attack curves", unit="stop"):
-        if (size, step) in done:
+    root = Comparison(patients(N_OTHERS, 2, 100_000), reference, held_out=reference)  # keeps what is measured once
+    everyone = {size: patients(size, 1, 0) for size in SIZES}
+    for size, step in tqdm([(size, step) for size in SIZES for step in STEPS], desc="attack curves", unit="stop"):
+        if results.has(size=size, step=step):
             continue
-        members = patients(size, 1, 0)
-        run = work_folder() / "attack_curves" / f"run-{size}-{config.id}"
+        members, run = everyone[size], work_folder() / "attack_curves" / f"run-{size}-{config.id}"
         train(config, folds(members, validation), run, stop_after=step, progress=False)
-        bases = {"trained on": Comparison(others, reference, train=members, held_out=reference),
-                 "fresh": Comparison(others, reference, train=fresh, held_out=reference)}  # fmt: skip
-        last, best = averaged(run), best_step(run)
-        tables = {"last": attacked(bases, last, asked.table)}
+        bases = {"trained on": root.instead(train=members), "fresh": root.instead(train=fresh)}
+        best = best_step(run)
+        tables = {"last": attacked(bases, averaged(run), asked.table)}
         tables["kept"] = tables["last"] if best == step else attacked(bases, kept(run), asked.table)
-        if step == max(STEPS):
-            tail = patients(N_TAIL, 7, 600_000) if tail is None else tail
-            rates = far_tail(members, tail, last)
-            tables["last"] = pd.concat([tables["last"][~tables["last"]["key"].isin(rates["key"])], rates])
-        rows = [table.assign(size=size, step=step, weights=weights, weights_of_step=step if weights == "last" else best)
-                for weights, table in tables.items()]  # fmt: skip
-        known = pd.concat([known, pd.concat(rows).drop(columns="floor").assign(**made)], ignore_index=True)
-        with atomic_file(out) as temporary:
-            head = "# command: python tools/attack_curves.py book/results/attack_curves.csv\n"
-            temporary.write_text(head + known.to_csv(index=False, float_format="%.4g"), encoding="utf-8")
+        results.add(pd.concat([table.assign(size=size, step=step, weights=weights,
+                                            weights_of_step=step if weights == "last" else best)
+                               for weights, table in tables.items()]))  # fmt: skip
+    left = [size for size in SIZES if not results.has(size=size, members="10,000 others")]
+    tail = patients(N_TAIL, 7, 600_000) if left else None
+    for size in tqdm(left, desc="far tails", unit="size"):
+        run = work_folder() / "attack_curves" / f"run-{size}-{config.id}"
+        rates = far_tail(everyone[size], tail, averaged(run)).assign(members="10,000 others")
+        results.add(rates.assign(size=size, step=max(STEPS), weights="last", weights_of_step=max(STEPS)))
 
 
 if __name__ == "__main__":
