@@ -10,7 +10,7 @@ from toys import TEN, at
 from ecglib.errors import InputError
 from ecglib.evaluation import Comparison, privacy
 from ecglib.evaluation.privacy import alarms, audit
-from ecglib.evaluation.privacy.auditing import BLIND, CONTEXT, FOUND, LEAKS, REFUSED, SILENT, direction
+from ecglib.evaluation.privacy.auditing import BLIND, CONTEXT, FOUND, LEAKS, REFUSED, SILENT, tells
 from ecglib.signals import load_cohort
 
 N = 800
@@ -49,8 +49,8 @@ def fresh() -> pd.DataFrame:
 
 def test_a_set_equal_to_the_training_set_alarms_in_every_metric(equal_to_train):  # fault 49
     known = equal_to_train[equal_to_train["value"].notna()]
-    judged = known[[direction(m, k) != 0 for m, k in zip(known["metric"], known["key"], strict=True)]]
-    assert len(judged) >= 8 and (judged["verdict"] == FOUND).all()
+    judged = known[[tells(metric, key) for metric, key in zip(known["metric"], known["key"], strict=True)]]
+    assert len(judged) == 6 and (judged["verdict"] == FOUND).all()
 
 
 def test_fresh_records_do_not_alarm(fresh):
@@ -109,11 +109,10 @@ def test_roles_that_share_a_patient_are_refused():
 
 def test_alarm_is_an_interval_beyond_the_fresh_controls():
     columns = ["metric", "key", "ci_low", "ci_high"]
-    fresh = pd.DataFrame([["white_box", "auc loss", 0.45, 0.55], ["dcr", "nndr beats", 0.9, 0.95],
-                          ["mir", "f1 naive", 0.6, 0.7]], columns=columns)  # fmt: skip
-    rows = fresh.assign(ci_low=[0.551, 0.1, 0.8], ci_high=[0.6, 0.89, 0.9])
-    assert alarms(rows, fresh).tolist() == [True, True, False]
-    assert alarms(rows.assign(ci_low=[0.549, 0.1, 0.8], ci_high=[0.6, 0.91, 0.9]), fresh).tolist() == [False] * 3
+    fresh = pd.DataFrame([["white_box", "auc loss", 0.45, 0.55], ["mir", "f1 naive", 0.6, 0.7]], columns=columns)
+    rows = fresh.assign(ci_low=[0.551, 0.8], ci_high=[0.6, 0.9])
+    assert alarms(rows, fresh).tolist() == [True, False]
+    assert alarms(rows.assign(ci_low=[0.549, 0.8]), fresh).tolist() == [False, False]
     assert not alarms(rows.assign(ci_low=np.nan, ci_high=np.nan), fresh).any()
 
 

@@ -21,17 +21,18 @@ from ecglib.evaluation.privacy.controls import CONTROLS, CopyMachine, control_se
 from ecglib.runs import atomic_file
 from ecglib.signals.cohort import Cohort
 
-# metric → what its key begins with → whether leaks raise it (+1) or lower it (−1); other keys are context
+# metric → what its key begins with, where leaks raise it. Other keys are context: a generator that is merely smooth is
+# near everybody, so only what compares members with others can tell a leak.
 LEAKS = {
-    "mir": {"f1 beats": 1, "f1 features": 1},
-    "distance_attack": {"auc beats": 1, "auc features": 1, "auc uncalibrated": 1, "tpr": 1},
-    "white_box": {"auc": 1, "tpr": 1},
-    "nnaa": {"privacy loss": 1, "aa train": -1},
-    "dcr": {"nearer": 1, "nndr beats": -1, "nndr features": -1},
-    "copies": {"share": 1},
-    "attribute_inference": {"sex": 1, "age": 1, "superclasses": 1},
-    "linkage": {"gap": 1},
-}  # fmt: skip
+    "mir": ("f1 beats", "f1 features"),
+    "distance_attack": ("auc", "tpr"),
+    "white_box": ("auc", "tpr"),
+    "nnaa": ("privacy loss",),
+    "dcr": ("nearer",),
+    "copies": ("share",),
+    "attribute_inference": ("sex", "age", "superclasses"),
+    "linkage": ("gap",),
+}
 OF_FEATURES = "_of_features"
 FOUND = "leak found by this attack"
 SILENT = "no sign of a leak, from an attack that notices 5 % copies"
@@ -72,7 +73,7 @@ def audit(comparison: Comparison, metrics: Sequence[Metric], *, seed: int = 0, r
 
     Notes
     -----
-    An attack *alarms* if its interval lies wholly on the leaking side of the fresh control's interval. Source: this
+    An attack *alarms* if its interval lies wholly above the fresh control's interval. Source: this
     project.
     """
     reference, fresh = _roles(comparison)
@@ -119,14 +120,13 @@ def _control(base: Comparison, name: str, records: Cohort, fresh: Cohort, metric
     return pd.concat(tables, ignore_index=True)
 
 
-def direction(metric: str, key: str) -> int:
-    """Return whether a leak raises a value (1), lowers it (−1), or the value is context (0)."""
-    starts = LEAKS.get(metric.removesuffix(OF_FEATURES), {})
-    return next((sign for start, sign in starts.items() if key.startswith(start)), 0)
+def tells(metric: str, key: str) -> bool:
+    """Return whether a leak raises this value; if not, the value is context."""
+    return key.startswith(LEAKS.get(metric.removesuffix(OF_FEATURES), ("\0",)))
 
 
 def alarms(rows: pd.DataFrame, fresh: pd.DataFrame) -> np.ndarray:
-    """Return whether each row's interval lies wholly on the leaking side of the fresh control's: bool (n_rows,).
+    """Return whether each row's interval lies wholly above the fresh control's: bool (n_rows,).
 
     Parameters
     ----------
@@ -135,9 +135,8 @@ def alarms(rows: pd.DataFrame, fresh: pd.DataFrame) -> np.ndarray:
     """
     both = rows[["metric", "key", "ci_low", "ci_high"]].merge(fresh[["metric", "key", "ci_low", "ci_high"]],
                                                               on=["metric", "key"], how="left", suffixes=("", "_f"))
-    sign = np.array([direction(metric, key) for metric, key in zip(both["metric"], both["key"], strict=True)])
-    above, below = both["ci_low"] > both["ci_high_f"], both["ci_high"] < both["ci_low_f"]
-    return np.where(sign > 0, above, np.where(sign < 0, below, False)).astype(bool)
+    told = [tells(metric, key) for metric, key in zip(both["metric"], both["key"], strict=True)]
+    return np.array(told, bool) & (both["ci_low"] > both["ci_high_f"]).to_numpy()
 
 
 def _verdicts(table: pd.DataFrame, controls: dict[str, pd.DataFrame]) -> list[str]:
@@ -149,7 +148,7 @@ def _verdicts(table: pd.DataFrame, controls: dict[str, pd.DataFrame]) -> list[st
     for k, row in enumerate(table.itertuples()):
         if not np.isfinite(row.value):
             verdicts.append(REFUSED)
-        elif direction(row.metric, row.key) == 0:
+        elif not tells(row.metric, row.key):
             verdicts.append(CONTEXT)
         else:
             silence = SILENT if heard["copies_5_percent"][k] else DULL if heard["copies"][k] else BLIND
