@@ -176,9 +176,9 @@ class Comparison:
             The whole comparison → one array (n_records, …) for each role it speaks of. Computed once; rows of the
             result are drawn as those of `terms`.
         *roles : str
-            What the result depends on, where it does not depend on the synthetic records: it is then kept for others.
+            What the result depends on, where it does not depend on all: it is then kept when the others change.
         """
-        cohorts = [self._cohorts[role] for role in roles or ("synthetic",)]
+        cohorts = [self._cohorts[role] for role in roles or self._cohorts]
         key = (*map(id, cohorts), function)
         if key not in self._memo:
             whole = self.resampled({role: np.arange(len(cohort)) for role, cohort in self._cohorts.items()})
