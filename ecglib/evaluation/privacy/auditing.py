@@ -21,23 +21,23 @@ from ecglib.evaluation.privacy.controls import CONTROLS, CopyMachine, control_se
 from ecglib.runs import atomic_file
 from ecglib.signals.cohort import Cohort
 
-# metric → what its key begins with, where leaks raise it. Other keys are context: a generator that is merely smooth is
-# near everybody, so only what compares members with others can tell a leak.
-LEAKS = {
-    "mir": ("f1 beats", "f1 features"),
-    "distance_attack": ("auc", "tpr"),
-    "white_box": ("auc", "tpr"),
-    "nnaa": ("privacy loss",),
-    "dcr": ("nearer",),
-    "copies": ("share",),
-    "attribute_inference": ("sex", "age", "superclasses"),
-    "linkage": ("gap",),
+# metric → what its key begins with → its value where nothing leaks; a leak raises it. Other keys are context: a
+# generator that is merely smooth is near everybody, so only what compares members with others can tell a leak.
+NO_LEAK = {
+    "mir": {"f1 beats": 0.5, "f1 features": 0.5},
+    "distance_attack": {"auc": 0.5, "tpr 1%": 0.01, "tpr 0.1%": 0.001},
+    "white_box": {"auc": 0.5, "tpr 1%": 0.01, "tpr 0.1%": 0.001},
+    "nnaa": {"privacy loss": 0.0},
+    "dcr": {"nearer": 0.5},
+    "copies": {"share 1%": 0.01, "share 0.1%": 0.001},
+    "attribute_inference": {"sex": 0.0, "age": 0.0, "superclasses": 0.0},
+    "linkage": {"gap": 0.0},
 }
 OF_FEATURES = "_of_features"
 FOUND = "leak found by this attack"
-SILENT = "no sign of a leak, from an attack that notices 5 % copies"
-DULL = "no sign of a leak, from an attack that notices a set of copies, but not 5 %"
-BLIND = "silence that says nothing: the attack does not notice even a set of copies"
+SILENT = "silent; would notice 5 % copies"
+DULL = "silent; would notice copies, not 5 %"
+BLIND = "silent; would not notice copies"
 CONTEXT, REFUSED = "context", "not computed"
 
 
@@ -73,8 +73,8 @@ def audit(comparison: Comparison, metrics: Sequence[Metric], *, seed: int = 0, r
 
     Notes
     -----
-    An attack *alarms* if its interval lies wholly above the fresh control's interval. Source: this
-    project.
+    An attack *alarms* if its interval lies wholly farther above its value without a leak than fresh records strayed
+    from it: see `alarms`. Source: this project.
     """
     reference, fresh = _roles(comparison)
     base = Comparison(comparison.real, comparison.synthetic, comparison.train, reference,
@@ -120,13 +120,16 @@ def _control(base: Comparison, name: str, records: Cohort, fresh: Cohort, metric
     return pd.concat(tables, ignore_index=True)
 
 
-def tells(metric: str, key: str) -> bool:
-    """Return whether a leak raises this value; if not, the value is context."""
-    return key.startswith(LEAKS.get(metric.removesuffix(OF_FEATURES), ("\0",)))
+def no_leak(metric: str, key: str) -> float:
+    """Return a value's size where nothing leaks; NaN if the value is context, which no leak need raise."""
+    starts = NO_LEAK.get(metric.removesuffix(OF_FEATURES), {})
+    return next((value for start, value in starts.items() if key.startswith(start)), np.nan)
 
 
 def alarms(rows: pd.DataFrame, fresh: pd.DataFrame) -> np.ndarray:
-    """Return whether each row's interval lies wholly above the fresh control's: bool (n_rows,).
+    """Return whether each row's interval lies wholly farther above its no-leak value than fresh records strayed.
+
+    How far those did, to either side and to the far end of their interval, is what chance does here. Bool (n_rows,).
 
     Parameters
     ----------
@@ -135,8 +138,9 @@ def alarms(rows: pd.DataFrame, fresh: pd.DataFrame) -> np.ndarray:
     """
     both = rows[["metric", "key", "ci_low", "ci_high"]].merge(fresh[["metric", "key", "ci_low", "ci_high"]],
                                                               on=["metric", "key"], how="left", suffixes=("", "_f"))
-    told = [tells(metric, key) for metric, key in zip(both["metric"], both["key"], strict=True)]
-    return np.array(told, bool) & (both["ci_low"] > both["ci_high_f"]).to_numpy()
+    null = np.array([no_leak(metric, key) for metric, key in zip(both["metric"], both["key"], strict=True)])
+    strayed = np.maximum(*(np.abs(both[end].to_numpy(float) - null) for end in ("ci_low_f", "ci_high_f")))
+    return both["ci_low"].to_numpy(float) > null + strayed
 
 
 def _verdicts(table: pd.DataFrame, controls: dict[str, pd.DataFrame]) -> list[str]:
@@ -148,7 +152,7 @@ def _verdicts(table: pd.DataFrame, controls: dict[str, pd.DataFrame]) -> list[st
     for k, row in enumerate(table.itertuples()):
         if not np.isfinite(row.value):
             verdicts.append(REFUSED)
-        elif not tells(row.metric, row.key):
+        elif np.isnan(no_leak(row.metric, row.key)):
             verdicts.append(CONTEXT)
         else:
             silence = SILENT if heard["copies_5_percent"][k] else DULL if heard["copies"][k] else BLIND
