@@ -10,7 +10,7 @@ from toys import TEN, at
 from ecglib.errors import InputError
 from ecglib.evaluation import Comparison, privacy
 from ecglib.evaluation.privacy import alarms, audit
-from ecglib.evaluation.privacy.auditing import BLIND, CONTEXT, FOUND, NO_LEAK, REFUSED, SILENT, no_leak
+from ecglib.evaluation.privacy.auditing import BLIND, CONTEXT, FOUND, NO_LEAK, NOTHING, REFUSED, SILENT, no_leak
 from ecglib.signals import load_cohort
 
 N = 800
@@ -68,7 +68,7 @@ def test_controls_stand_beside_every_value(fresh):
 def test_the_tail_notices_five_per_cent_of_copies_and_the_averages_do_not(fresh):
     verdicts = fresh.set_index(["metric", "key"])["verdict"]
     assert verdicts["distance_attack", "tpr 1% beats"] == SILENT
-    assert verdicts["nnaa", "privacy loss beats"] != SILENT and verdicts["dcr", "nearer beats"] != SILENT
+    assert verdicts["nnaa", "privacy loss beats"] != SILENT and verdicts["dcr", "distinct beats"] != SILENT
 
 
 def test_five_per_cent_of_copies_alarm_in_the_tail():
@@ -98,6 +98,7 @@ def test_without_enough_fresh_records_there_are_no_controls_and_it_is_said():
     table = audit(toy(gauss(N, 2), held_out=at(gauss(60, 3), first_id=20_001)), TOY[:1], resamples=10)
     assert table[list(privacy.CONTROLS)].isna().all(axis=None)
     assert table["reason"].str.contains("no controls: controls as large as the synthetic set").all()
+    assert set(table["verdict"]) == {CONTEXT, NOTHING}
 
 
 def test_roles_that_share_a_patient_are_refused():
@@ -138,6 +139,6 @@ def test_real_beats_equal_to_train_alarm_and_others_do_not():  # fault 49, on EC
     released = cohort.select(some)
     copied = replace(released, table=released.table.assign(source_ecg_id=released.table["ecg_id"], ecg_id=some + 1))
     verdicts = audit(Comparison(real, copied, cohort, held_out), metrics, resamples=30).set_index(["metric", "key"])
-    for key in (("nnaa", "privacy loss beats"), ("dcr", "nearer beats"), ("copies", "share 1%"),
+    for key in (("nnaa", "privacy loss beats"), ("dcr", "distinct beats"), ("copies", "share 1%"),
                 ("distance_attack", "auc beats")):  # fmt: skip
         assert verdicts.loc[key, "verdict"] == FOUND, key

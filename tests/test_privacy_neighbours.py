@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from toys import PLANE, at, plane
 
-from ecglib.evaluation import Comparison, NotComputable
+from ecglib.evaluation import Comparison, NotComputable, evaluate
 from ecglib.evaluation.privacy import dcr, nnaa
 from ecglib.evaluation.privacy.neighbours import adversarial_accuracy
 
@@ -65,6 +65,26 @@ def test_dcr_is_the_slow_one():
     assert values["nndr beats"] == pytest.approx(np.median(to["t"][:, 0] / to["t"][:, 1]), abs=1e-6)
     own = np.sort(np.linalg.norm(real[:, None] - train, axis=-1))
     assert values["nndr real beats"] == pytest.approx(np.median(own[:, 0] / own[:, 1]), abs=1e-6)
+
+
+def test_one_odd_record_that_is_nearest_to_all_is_one_toss_of_a_coin():
+    train = np.concatenate([gauss(N - 1, 0), [[6.0, 6.0]]])
+    c = Comparison(at(gauss(N, 1)), at(9 + 0.1 * gauss(N, 2), first_id=5001), train=at(train, first_id=10_001))
+    table = evaluate(c, [in_plane], resamples=0, floor=False).set_index("key")
+    assert table.loc["nearer beats", "value"] == 1 and table.loc["distinct beats", "value"] == 1
+    assert table.loc["distinct beats", ["n", "ci_low"]].tolist() == pytest.approx([1, 0.025])
+
+
+def in_plane(c):
+    """In two dimensions."""
+    return dcr(c, space=PLANE)
+
+
+def test_distinct_counts_each_nearest_record_once():
+    c = compared(np.concatenate([gauss(N, 0)[:30], gauss(N, 2)[:70]]))
+    train, real, released = (plane(getattr(c, role)) for role in ("train", "real", "synthetic"))
+    near = {int(np.argmin(np.linalg.norm(np.concatenate([train, real]) - x, axis=1))) for x in released}
+    assert dcr(c, space=PLANE)["distinct beats"] == pytest.approx(np.mean([k < N for k in near]))
 
 
 def test_copies_are_nearer_to_members_and_have_a_ratio_of_0():

@@ -28,7 +28,7 @@ NO_LEAK = {
     "distance_attack": {"auc": 0.5, "tpr 1%": 0.01, "tpr 0.1%": 0.001},
     "white_box": {"auc": 0.5, "tpr 1%": 0.01, "tpr 0.1%": 0.001},
     "nnaa": {"privacy loss": 0.0},
-    "dcr": {"nearer": 0.5},
+    "dcr": {"distinct": 0.5},
     "copies": {"share 1%": 0.01, "share 0.1%": 0.001},
     "attribute_inference": {"sex": 0.0, "age": 0.0, "superclasses": 0.0},
     "linkage": {"gap": 0.0},
@@ -38,6 +38,7 @@ FOUND = "leak found by this attack"
 SILENT = "silent; would notice 5 % copies"
 DULL = "silent; would notice copies, not 5 %"
 BLIND = "silent; would not notice copies"
+NOTHING = "no controls, no verdict"
 CONTEXT, REFUSED = "context", "not computed"
 
 
@@ -156,6 +157,7 @@ def _verdicts(table: pd.DataFrame, controls: dict[str, pd.DataFrame]) -> list[st
             verdicts.append(CONTEXT)
         else:
             silence = SILENT if heard["copies_5_percent"][k] else DULL if heard["copies"][k] else BLIND
+            silence = NOTHING if fresh["value"].isna().all() else silence
             verdicts.append(FOUND if found[k] else silence)
     return verdicts
 

@@ -77,8 +77,9 @@ def dcr(c: Comparison, *, space: Space = BEATS) -> dict[str, float]:
     Returns
     -------
     dict
-        ``nearer``, the share (0.5 best; ties count half); ``nndr``, the median ratio of the distances to the nearest
-        and the second nearest member, and ``nndr real``, that of the others' records: below it, single members attract.
+        ``nearer``, the share (0.5 best; ties count half); ``distinct``, the share of members among those real records
+        that are the nearest of some synthetic one, each counted once; ``nndr``, the median ratio of the distances to the
+        nearest and the second nearest member, and ``nndr real``, that of the others' records.
 
     Raises
     ------
@@ -90,14 +91,20 @@ def dcr(c: Comparison, *, space: Space = BEATS) -> dict[str, float]:
     Source: both ratios are in wide use for tables; the share against a held-out set is that of Platzer & Reutterer,
     Holdout-based empirical assessment of mixed-type synthetic data, 2021. Equation: dcr.
     """
+    # Why distinct: a poor generator's records may all be nearest to one odd record, which is a member by a coin's toss.
+    # Whose record it is that is nearest to many is one toss, not many: so the exact interval is that of distinct ones.
     terms = c.once(bound(_ratios, space))
     synthetic, real = terms["synthetic"], terms["real"]
     synthetic, real = synthetic[np.isfinite(synthetic).all(axis=1)], real[np.isfinite(real)]
     _enough(c, len(synthetic), len(real))
-    nearer = synthetic[:, 0]
+    tied = synthetic[:, 0] == 0.5
+    chosen = np.unique(synthetic[~tied, 2])  # members from 0, others from −1 down
+    k, key = int((chosen >= 0).sum()), f"distinct {space.name}"
     if c.whole:
-        c.note(exact={f"nearer {space.name}": clopper_pearson(round(nearer.sum()), len(nearer))}, n=len(nearer))
-    return {f"nearer {space.name}": float(nearer.mean()), f"nndr {space.name}": float(np.median(synthetic[:, 1])),
+        c.note(n=len(synthetic))
+        c.note(n={key: len(chosen)}, exact={key: clopper_pearson(k, max(len(chosen), 1))})
+    return {f"nearer {space.name}": float(synthetic[:, 0].mean()), key: k / len(chosen) if len(chosen) else 0.5,
+            f"nndr {space.name}": float(np.median(synthetic[:, 1])),
             f"nndr real {space.name}": float(np.median(real))}  # fmt: skip
 
 
@@ -143,14 +150,17 @@ def _above(c: Comparison, space: Space) -> dict[str, np.ndarray]:
 
 
 def _ratios(c: Comparison, space: Space) -> dict[str, np.ndarray]:
-    """Return of synthetic records: nearer to train than to real?, and d1/d2 to train; of real ones: d1/d2 to train."""
+    """Return of synthetic records: nearer to train than to real?, d1/d2 to train, and which record is nearest of all
+    (its place among train's, or −1 less its place among real's); of real ones: d1/d2 to train."""
     rows, s = _placed(c, space)
     sets = _sets(c, space, max(c.n("train"), c.n("real")))
     (_, train), (there, real) = sets["train"], sets["real"]
-    to_train, to_real = nearest(s, train, 2)[0], nearest(s, real)[0][:, 0]
-    result = {"synthetic": np.full((c.n("synthetic"), 2), np.nan), "real": np.full(c.n("real"), np.nan)}
+    (to_train, member), (to_real, other) = nearest(s, train, 2), nearest(s, real)
+    to_real = to_real[:, 0]
+    result = {"synthetic": np.full((c.n("synthetic"), 3), np.nan), "real": np.full(c.n("real"), np.nan)}
     result["synthetic"][rows, 0] = (to_train[:, 0] < to_real) + 0.5 * (to_train[:, 0] == to_real)
     result["synthetic"][rows, 1] = _ratio(to_train)
+    result["synthetic"][rows, 2] = np.where(to_train[:, 0] < to_real, member[:, 0], -1 - other[:, 0])
     result["real"][there] = _ratio(nearest(real, train, 2)[0])
     return result
 
