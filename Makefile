@@ -147,6 +147,8 @@ $(CELLS): work/ablations/%/09_ablations.ipynb: | $(INSTALLED)
 	@$(PY) -m ecglib execute notebooks/09_ablations.ipynb $@ -p cell $*
 endif
 
+$(STUDY)/chapters/12_privacy.ipynb: $(STUDY)/chapters/08_sample.ipynb
+
 # the book shows one study at a time
 book/chapters/.study: FORCE
 	@mkdir -p $(@D) && echo $(STUDY) | cmp -s - $@ || echo $(STUDY) > $@

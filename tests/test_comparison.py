@@ -171,6 +171,49 @@ class TestRows:
         assert table.n[0] == 20 and "40 real against 20 synthetic records" in table.reason[0]
 
 
+class TestOtherRoles:
+    """`instead` changes a role and keeps what does not depend on it."""
+
+    def test_terms_are_kept_and_what_depends_on_the_role_is_not(self, real, synthetic):
+        calls = []
+
+        def counted(cohort):
+            calls.append(len(cohort))
+            return amplitude(cohort)
+
+        def of_train(c):
+            return {"real": c.terms("real", counted) + c.terms("train", counted).mean()}
+
+        def of_real_alone(c):
+            calls.append("alone")
+            return {"real": c.terms("real", counted)}
+
+        first = Comparison(real, synthetic, train=random_cohort(30, seed=2, first_id=2001))
+        other = first.instead(train=random_cohort(30, seed=3, first_id=3001))
+        values = [c.once(of_train)["real"] for c in (first, other, first)]
+        assert calls == [40, 30, 30]  # real once, each train once
+        assert (values[0] == values[2]).all() and not np.allclose(values[0], values[1])
+        assert [len(c.once(of_real_alone, "real")["real"]) for c in (first, other)] == [40, 40]
+        assert calls.count("alone") == 1
+        assert other.generator is None and first.instead(generator="g").generator == "g"
+
+    def test_the_other_cohort_is_checked(self, real, synthetic):
+        with pytest.raises(InputError, match="fs=500"):
+            Comparison(real, synthetic).instead(train=random_cohort(10, fs=500))
+
+
+def test_a_metric_may_refuse_a_key_and_know_an_exact_interval(real, synthetic):
+    def partly(c):
+        c.note(refused={"lost": "nobody was asked"}, exact={"share": (0.25, 0.75)}, n={"share": 12})
+        return {"share": 0.5, "lost": np.nan, "plain": 1.0 + 0 * c.n("real")}
+
+    table = evaluate(Comparison(real, synthetic), [partly], resamples=10).set_index("key")
+    assert table.loc["share", ["ci_low", "ci_high", "n"]].tolist() == [0.25, 0.75, 12]
+    assert np.isnan(table.loc["lost", "value"])
+    assert table.loc["lost", "reason"] == "not computed because nobody was asked"
+    assert table.loc["plain", "ci_low"] == 1
+
+
 class TestInterval:
     def test_same_seed_same_table(self, real, synthetic):
         first, again = (evaluate(Comparison(real, synthetic), [amplitude_gap], seed=3) for _ in range(2))

@@ -7,8 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ecglib import Config
+from ecglib.diffusion import Generator, network_of
+from ecglib.diffusion.batches import describe_signals
 from ecglib.errors import InputError
-from ecglib.evaluation import CORRUPTIONS, Comparison, clinical, evaluate, fidelity, response_card, rhythm
+from ecglib.evaluation import CORRUPTIONS, Comparison, clinical, evaluate, fidelity, privacy, response_card, rhythm
 from ecglib.evaluation.classifier import Classifier, train_classifier
 from ecglib.evaluation.measure import name_of
 from ecglib.signals import LEADS_8, Cohort, load_cohort, to_eight_leads
@@ -109,6 +112,55 @@ def test_every_value_has_n_and_a_documented_key(name):
     assert np.isfinite(table["value"]).all()
     assert (table["n"] >= 8).all() and (table["n"] <= len(real)).all()
     assert (metrics()[name].__doc__ or "").strip()
+
+
+@cache
+def audited(n: int = 60) -> Comparison:
+    """Members, strangers, reference and released records, all of different patients, and an untrained generator."""
+    members = load_cohort("virtual", n=n, seed=5, population="teaching", workers=1)
+    real, held_out, other = (privacy.more_patients(members, n, seed, first_id=1000 * seed) for seed in (6, 7, 8))
+    source = np.concatenate([members.table["ecg_id"][: n // 2], real.table["ecg_id"][: n // 2]])
+    released = replace(other, table=other.table.assign(source_ecg_id=np.resize(source, n)))
+    config = Config.preset("smoke").override({"network.wiener": 0.0, "network.clock": False})
+    generator = Generator(config, describe_signals(config, members), network_of(config, 8))
+    return Comparison(real, released, train=members, held_out=held_out, generator=generator)
+
+
+@pytest.mark.parametrize("metric", privacy.METRICS, ids=name_of)
+class TestPrivacy:
+    """The same promises of metrics that need members, strangers and a reference."""
+
+    def test_order_of_records_is_nothing(self, metric):
+        c, rng = audited(), np.random.default_rng(0)
+        mixed = {role: getattr(c, role).select(rng.permutation(len(getattr(c, role))))
+                 for role in ("real", "synthetic", "train")}  # fmt: skip
+        again = metric(Comparison(**mixed, held_out=c.held_out, generator=c.generator))
+        assert again == pytest.approx(metric(c), abs=2e-3, nan_ok=True)  # a network's batches differ in the last digit
+
+    def test_the_same_seed_gives_the_same_table(self, metric):
+        first, second = (evaluate(audited(), [metric], seed=3, resamples=3, floor=False) for _ in range(2))
+        assert first.equals(second)
+
+    def test_every_value_has_n_or_a_reason(self, metric):
+        table = evaluate(audited(), [metric], resamples=0, floor=False)
+        known = table["value"].notna()
+        assert known.any() and (table.loc[known, "n"] >= 8).all()
+        assert table.loc[~known, "reason"].str.startswith("not computed because").all()
+        assert (metric.__doc__ or "").strip() and metric.interval == "subsample"
+
+    def test_missing_roles_and_few_records_are_refused_with_a_reason(self, metric):
+        c = audited()
+        few = {role: getattr(c, role).select(np.arange(5)) for role in ("real", "synthetic", "train", "held_out")}
+        for comparison in (Comparison(c.real, c.synthetic), Comparison(**few, generator=c.generator)):
+            table = evaluate(comparison, [metric], resamples=0)
+            known = table[table["value"].notna()]
+            assert known["key"].isin(["largest"]).all()  # a correlation is one, however few there are
+            assert table.loc[table["value"].isna(), "reason"].str.startswith("not computed because").all()
+
+    def test_the_floor_between_real_records_is_refused_not_invented(self, metric):
+        table = evaluate(audited(), [metric], resamples=0)
+        assert table["floor"].isna().all()
+        assert table.loc[table["value"].notna(), "reason"].str.contains("floor not computed because").all()
 
 
 class TestRefusals:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -69,10 +69,12 @@ class Comparison:
     _cohorts: dict[str, Cohort] = field(init=False, repr=False)
     _rows: dict[str, np.ndarray] = field(init=False, repr=False)
     _partners: np.ndarray | None = field(init=False, repr=False)
-    _memo: dict[tuple[int, Any], tuple[Any, Any]] = field(init=False, repr=False)
+    _memo: dict[tuple[Any, ...], tuple[Any, Any]] = field(init=False, repr=False)
     _used: set[str] = field(init=False, repr=False)
     _notes: list[str] = field(init=False, repr=False)
     _counts: dict[str, int] = field(init=False, repr=False)
+    _exact: dict[str, tuple[float, float]] = field(init=False, repr=False)
+    _refused: dict[str, str] = field(init=False, repr=False)
     whole: bool = field(init=False, default=True)
     """False where `evaluate` has drawn some of the patients, for an interval: what refuses a small n then does not."""
 
@@ -164,7 +166,8 @@ class Comparison:
             self._memo[key] = self._partners, whole  # the partners too: while they live, their id is their own
         return self._memo[key][1][rows[paired[rows]]]
 
-    def once(self, function: Callable[[Comparison], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    def once(self, function: Callable[[Comparison], dict[str, np.ndarray]],
+             *roles: str) -> dict[str, np.ndarray]:  # fmt: skip
         """Return terms of all records of all roles together, such as scores of a classifier that tells them apart.
 
         Parameters
@@ -172,11 +175,14 @@ class Comparison:
         function : callable
             The whole comparison → one array (n_records, …) for each role it speaks of. Computed once; rows of the
             result are drawn as those of `terms`.
+        *roles : str
+            What the result depends on, where it does not depend on all: it is then kept when the others change.
         """
-        key = (id(self._cohorts["synthetic"]), function)
+        cohorts = [self._cohorts[role] for role in roles or self._cohorts]
+        key = (*map(id, cohorts), function)
         if key not in self._memo:
             whole = self.resampled({role: np.arange(len(cohort)) for role, cohort in self._cohorts.items()})
-            self._memo[key] = self._cohorts["synthetic"], function(whole)
+            self._memo[key] = cohorts, function(whole)  # the cohorts too: while they live, their ids are their own
         return {role: values[self._rows_of(role)] for role, values in self._memo[key][1].items()}
 
     def at_least(self, least: int, *roles: str) -> None:
@@ -185,12 +191,20 @@ class Comparison:
             if self.n(role) < least:
                 raise NotComputable(f"it needs at least {least} records and {role} has {self.n(role)}")
 
-    def note(self, text: str = "", n: int | Mapping[str, int] | None = None) -> None:
-        """Say in the result's ``reason`` what was left out, and on how many records a value (or each key) stands."""
+    def note(self, text: str = "", n: int | Mapping[str, int] | None = None,
+             exact: Mapping[str, tuple[float, float]] | None = None,
+             refused: Mapping[str, str] | None = None) -> None:  # fmt: skip
+        """Say what a value alone does not; of each key where a mapping of keys is given.
+
+        `text` goes into the result's ``reason``, `n` is how many records (or patients) a value stands on, `exact` an
+        interval that is known exactly, and `refused` why a value is NaN: it completes "not computed because …".
+        """
         if text:
             self._notes.append(text)
         if n is not None:
             self._counts.update(n if isinstance(n, Mapping) else {"": n})
+        self._exact.update(exact or {})
+        self._refused.update(refused or {})
 
     # ---- what evaluate calls
 
@@ -219,6 +233,12 @@ class Comparison:
         """
         other = Comparison(self.real, synthetic)
         other._set(_memo=self._memo, _partners=other._partners if partners is None else partners)
+        return other
+
+    def instead(self, **roles: Any) -> Comparison:
+        """Return the same comparison with other records, or another generator, in some roles; terms are kept."""
+        other = replace(self, **roles)
+        other._set(_memo=self._memo)
         return other
 
     def patients(self) -> dict[str, np.ndarray]:
@@ -253,7 +273,7 @@ class Comparison:
         return self._memo[key][1]
 
     def _fresh(self) -> None:
-        self._set(_used=set(), _notes=[], _counts={})
+        self._set(_used=set(), _notes=[], _counts={}, _exact={}, _refused={})
 
     def _set(self, **values: Any) -> None:
         for name, value in values.items():

@@ -112,9 +112,10 @@ def _measure(metric: Metric, comparison: Comparison, floors: list[Comparison], f
     for k, (key, value) in enumerate(values.items()):
         n = whole._counts.get(key, whole._counts.get("", smaller))
         if not np.isfinite(value):
-            rows.append(_row(name, key, np.nan, n=n, reason=f"not computed because the metric gave {value}"))
+            why = whole._refused.get(key, f"the metric gave {value}")
+            rows.append(_row(name, key, np.nan, n=n, reason=f"not computed because {why}"))
             continue
-        low, high = interval(value, draws[:, k])
+        low, high = whole._exact.get(key) or interval(value, draws[:, k])
         lost = "no interval: it could be computed in too few draws" if len(draws) and np.isnan(low) else ""
         reason = "; ".join(text for text in [*notes, lost] if text)
         rows.append(_row(name, key, value, low, high, n, floor[k], reason))

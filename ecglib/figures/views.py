@@ -14,7 +14,9 @@ from ecglib.signals.leads import LEADS_8, LEADS_12, lead_order, to_twelve_leads
 UNITS = {"ilce": "correlation", "ilce_paired": "correlation", "ilce_distributional": "correlation",
          "ilce_by_class": "correlation", "log_spectral_distance": "dB", "template_snr": "dB", "two_sample": "AUC",
          "interval_errors": "ms, mV", "interval_shifts": "ms, mV, 1/min", "asked_rate": "1/min",
-         "kept_promises": "share", "implausibility": "excess share"}  # fmt: skip
+         "kept_promises": "share", "implausibility": "excess share", "copies": "share", "linkage": "share",
+         "distance_attack": "AUC, rate", "distance_attack_of_features": "AUC, rate",
+         "white_box": "AUC, rate"}  # fmt: skip
 DYNAMIC_RANGE_DB = 60
 
 
