@@ -25,7 +25,8 @@ NARROW_S, WIDE_S = 0.025, 0.060  # of the Gaussians
 PR_S = 0.04, 0.40  # a P wave's peak lies this long before the QRS complex that it leads to
 REFRACTORY_S, HEIGHT = 0.30, 0.5  # between P waves; of a P wave, times those before QRS
 STEADY = 1.25  # P–P intervals around a blocked P wave differ from the median one by no larger factor
-ONE_WAY = 0.85  # cosine between the highest bumps before QRS and their common direction; less: no P waves
+AFTER_T_S = 0.02
+ONE_WAY = 0.80  # cosine between the highest bumps before QRS and their common direction; less: no P waves
 PAUSE, PAUSE_S = 1.3, 1.2  # R–R around a blocked P: times the record's short ones, or (two P waves a QRS) in s
 BLOCK = 32  # records at once
 
@@ -76,7 +77,7 @@ def drops_beats(cohort: Cohort) -> np.ndarray:
 
 
 def p_waves(x: np.ndarray, beat: TypicalBeat) -> tuple[np.ndarray, np.ndarray]:
-    """Return where P waves peak, and whether a QRS complex follows: float64 (n,) in s, bool (n,).
+    """Return where P waves peak, in s, and whether a QRS complex follows: float64 (n,), bool (n,).
 
     Parameters
     ----------
@@ -103,17 +104,18 @@ def p_waves(x: np.ndarray, beat: TypicalBeat) -> tuple[np.ndarray, np.ndarray]:
     at = places / FS
     gap = on[None, :] - at[:, None]  # (n_p, n_qrs)
     conducted = ((gap >= PR_S[0]) & (gap <= PR_S[1])).any(axis=1)
-    inside = ((gap <= 0.02) & (gap >= -(marks.qrs_off - marks.qrs_on) - 0.06)).any(axis=1)  # what is left of QRS
-    return at[~inside], conducted[~inside]
+    end = (marks.t_off if np.isfinite(marks.t_off) else marks.qrs_off + 0.2) - marks.qrs_on + AFTER_T_S
+    left = ((gap <= 0.02) & (gap >= -end)).any(axis=1)  # of QRS and T
+    alone = ~conducted & ~left & _in_pause(at, beat)
+    alone[alone] = _in_time(at[conducted | alone])[alone[conducted | alone]]
+    return at[conducted | alone], conducted[conducted | alone]
 
 
 def _of_record(x: np.ndarray, beat: TypicalBeat) -> dict[str, float | str]:
     at, conducted = p_waves(x, beat)
-    blocked = ~conducted & _in_time(at) & _in_pause(at, beat)
-    n_qrs = len(beat.r)
-    return {"n_qrs": n_qrs, "n_p": int((conducted | blocked).sum()), "n_blocked": int(blocked.sum()),
-            "p_per_qrs": 1 + blocked.sum() / n_qrs, "longest_rr": float(beat.rr.max() / np.median(beat.rr)),
-            "reason": ""}  # fmt: skip
+    n_qrs, n_blocked = len(beat.r), int((~conducted).sum())
+    return {"n_qrs": n_qrs, "n_p": len(at), "n_blocked": n_blocked, "p_per_qrs": 1 + n_blocked / n_qrs,
+            "longest_rr": float(beat.rr.max() / np.median(beat.rr)), "reason": ""}  # fmt: skip
 
 
 def _in_time(at: np.ndarray) -> np.ndarray:
