@@ -1,4 +1,4 @@
-"""Utility: no test patient is trained on, everything chosen is chosen on fold 9, and the fast scores are the slow ones."""
+"""Utility: no test patient is trained on, all that is chosen is chosen on fold 9, and fast scores are the slow ones."""
 
 from dataclasses import replace
 from functools import cache
@@ -212,9 +212,10 @@ class TestScores:
         value, low, high = paired_difference(theirs + np.arange(5)[:, None] / 100, theirs)
         assert low < 0.02 < high, "seeds vary in the interval"
 
-    @pytest.mark.parametrize(("low", "high", "word"), [(-0.01, 0.015, "comparable"), (0.001, 0.019, "comparable"),
-                                                       (0.001, 0.05, "better"), (-0.05, -0.001, "worse"),
-                                                       (-0.03, 0.001, "undecided"), (-0.02, 0.0, "undecided")])  # fmt: skip
+    @pytest.mark.parametrize(("low", "high", "word"), [
+        (-0.01, 0.015, "comparable"), (0.001, 0.019, "comparable"), (0.001, 0.05, "better"), (-0.05, -0.001, "worse"),
+        (-0.03, 0.001, "undecided"), (-0.02, 0.0, "undecided"),
+    ])  # fmt: skip
     def test_verdicts(self, low, high, word):
         assert verdict(low, high) == word
 

@@ -26,7 +26,7 @@ from ecglib.signals.virtual import virtual_cases
 from ecglib.study import ROOT, Study
 
 RARE = {"2AVB": 100.0, "SR": 0.0}
-N_RARE, N_ASKED, N_OTHERS = 50, 64, 24
+N_RARE, N_ASKED, N_OTHERS = 50, 48, 10
 WAYS = {"natural": {}, "root": {"training.classes": "root"}, "balanced": {"training.classes": "balanced"},
         "repeated": {}}  # fmt: skip
 TIMES, FIRST_REPEATED, FIRST_ASKED = 10, 3_000_001, 2_000_001
@@ -78,7 +78,7 @@ def main() -> None:
     """Parse arguments, and do what the table lacks."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
-    parser.add_argument("--guidance", nargs="+", type=float, default=[1.0, 2.0, 4.0])
+    parser.add_argument("--guidance", nargs="+", type=float, default=[1.0, 3.0])
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--preset", default="quick")
     parser.add_argument("--seed", type=int, default=0)

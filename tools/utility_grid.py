@@ -45,20 +45,36 @@ from ecglib.study import ROOT, Study
 OUT = ROOT / "book" / "results"
 KEYS = ["setting", "fraction", "method", "ratio", "seed"]
 COMMAND = "python tools/utility_grid.py"
+PART = 128  # records sampled at once, and kept
 
 
-def copies_of(study: Study, folder: Path, generator: Generator | None, rows: np.ndarray, wanted: int) -> list[Cohort]:
-    """Sample copies of training records, one cohort each, of seed 1000 and up; those on disk are opened."""
-    members = study.open_cohort().split()[0].select(rows)
-    found = []
-    for copy in range(wanted):
+def copies_of(study: Study, folder: Path, generator: Generator, needed: list[np.ndarray]) -> list[Cohort]:
+    """Return one cohort a copy, of the training records at `needed[copy]`; what is not on disk is sampled, in parts."""
+    members = study.open_cohort().split()[0]
+    copies = []
+    for copy, rows in enumerate(needed):
         here = folder / f"copy-{copy}"
-        if not (here / MANIFEST).exists():
-            if generator is None:
-                break
-            generator.sample(members.table, seed=1000 + copy, progress=True).save(here, copy=copy)
-        found.append(Cohort.load(here))
-    return found
+        parts = [Cohort.load(part.parent) for part in sorted(here.glob(f"part-*/{MANIFEST}"))]
+        done = np.concatenate([part.table["source_ecg_id"] for part in parts]) if parts else np.zeros(0)
+        wanted = members.table.iloc[rows]
+        missing = wanted[~wanted["ecg_id"].isin(done)]
+        for start in tqdm(range(0, len(missing), PART), desc=f"copy {copy}", unit=f"{PART} records"):
+            made = generator.sample(missing.iloc[start : start + PART], seed=1000 + copy)
+            source = made.table["source_ecg_id"]
+            made = replace(made, table=made.table.assign(ecg_id=source, patient_id=source))  # unique in the whole copy
+            made.save(here / f"part-{len(parts):03d}", copy=copy)
+            parts.append(made)
+        copies.append(join(*parts))
+    return copies
+
+
+def needed_rows(table: pd.DataFrame, todo: list[Cell]) -> list[np.ndarray]:
+    """Return for each copy, from the first, the rows of the training records that cells want it of."""
+    wanted = [cell for cell in todo if cell.method.startswith("synthetic")]
+    most = max(cell.ratio for cell in wanted)
+    rows = {(c.fraction, c.seed): draw_fraction(table, c.fraction, c.seed) for c in wanted}
+    return [np.unique(np.concatenate([rows[c.fraction, c.seed] for c in wanted if c.ratio > copy]))
+            for copy in range(most)]  # fmt: skip
 
 
 def own_generator(study: Study, fraction: float, seed: int) -> tuple[Path, np.ndarray]:
@@ -72,10 +88,11 @@ def own_generator(study: Study, fraction: float, seed: int) -> tuple[Path, np.nd
 
 
 def cells(setting: str, fractions: list[float], ratios: list[int], seeds: list[int]) -> list[Cell]:
-    """Return the cells of the grid, small ratios first."""
+    """Return the cells of the grid, small ratios first; with all patients there is nothing for a seed to draw."""
     methods = METHODS if setting == "all" else ("synthetic", "synthetic only")
     some = [Cell(setting, fraction, method, ratio, seed) for fraction in fractions for method in methods
-            for ratio in (ratios if METHODS[method] else [0]) for seed in seeds]  # fmt: skip
+            for ratio in (ratios if METHODS[method] else [0])
+            for seed in (seeds if fraction < 1 else seeds[:1])]  # fmt: skip
     return sorted(some, key=lambda cell: cell.ratio)
 
 
@@ -99,7 +116,8 @@ class Table:
         with atomic_file(self.file(cell)) as path:
             np.save(path, chance.astype(np.float32), allow_pickle=False)
         same = (self.rows[KEYS] == list(asdict(cell).values())).all(axis=1)
-        self.rows = pd.concat([self.rows[~same], pd.DataFrame([row | self.made])], ignore_index=True)
+        new = pd.DataFrame([row | self.made])
+        self.rows = pd.concat([self.rows[~same], new], ignore_index=True) if len(self.rows) else new
 
     def save(self) -> None:
         order = self.rows.sort_values(KEYS)
@@ -150,16 +168,17 @@ def real_and_synthetic(table: Table, data: Features, rocket: Rocket, study: Stud
     real = Linear.fit(data.train, data.y_train, data.fold9, data.y_fold9)
     tests = {"TRTR": (real, data.test, data.y_test, data.patients_test),
              "TRTS": (real, rocket.features(samples), targets(samples), samples.table["source_ecg_id"].to_numpy())}
-    for ratio in range(1, len(data.synthetic) + 1):
-        x9, y9 = data.fold9, data.y_fold9
-        fakes = Linear.fit(np.concatenate(data.synthetic[:ratio]), np.tile(data.y_train, (ratio, 1)), x9, y9)
-        tests[f"TSTR, {ratio} a real one"] = fakes, data.test, data.y_test, data.patients_test
+    made = ~np.isnan(data.synthetic[0]).any(axis=1)
+    trained_on = {"TRTR": len(data.train), "TRTS": len(data.train), "TSTR": int(made.sum())}
+    fakes = Linear.fit(data.synthetic[0][made], data.y_train[made], data.fold9, data.y_fold9)
+    tests["TSTR"] = fakes, data.test, data.y_test, data.patients_test
     rows = []
     for name, (model, x, y, patients) in tests.items():
         chance = model.probabilities(x)
         low, high = np.quantile(macro_draws(y, chance, draw_weights(patients)), [0.025, 0.975])
-        rows.append({"what": name, **scores(y, chance, chance >= model.thresholds, CLASSES), "ci_low": low,
-                     "ci_high": high, "n_test": len(y), **table.made})  # fmt: skip
+        of_name = scores(y, chance, chance >= model.thresholds, CLASSES)
+        rows.append({"what": name, "n_train": trained_on[name], "n_test": len(y), "ci_low": low, "ci_high": high,
+                     **of_name, **table.made})  # fmt: skip
     return pd.DataFrame(rows)
 
 
@@ -182,10 +201,11 @@ def main() -> None:
     cohort = study.open_cohort()
     rocket = Rocket(cohort.split()[1], args.seed)
     if args.setting == "all":
-        every = np.arange(len(cohort.split()[0]))
-        copies = copies_of(study, folder / "all", Generator.load(study.finished_run()), every, most)
+        todo = cells("all", args.fractions, args.ratios, args.seeds)
+        needed = needed_rows(cohort.split()[0].table, todo)
+        copies = copies_of(study, folder / "all", Generator.load(study.finished_run()), needed)
         data = features_of(cohort, rocket, synthetic=copies, augment=most)
-        fill(table, cells("all", args.fractions, args.ratios, args.seeds), data)
+        fill(table, todo, data)
         swapped = real_and_synthetic(table, data, rocket, study)
         write(args.out / "utility_swapped.csv", swapped, f"# command: {COMMAND}\n")
     else:
@@ -196,7 +216,7 @@ def main() -> None:
                 if all(table.has(cell) for cell in todo):
                     continue
                 run, rows = own_generator(study, fraction, seed)
-                copies = copies_of(study, run.parent, Generator.load(run), rows, most)
+                copies = copies_of(study, run.parent, Generator.load(run), [rows] * most)
                 members = cohort.split()[0]
                 fill(table, todo, replace(data, synthetic=[copy_features(rocket, copy, members) for copy in copies]))
     write(args.out / "utility_differences.csv", differences(table, data),

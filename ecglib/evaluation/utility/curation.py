@@ -99,7 +99,11 @@ def nearest_auc(members: np.ndarray, others: np.ndarray, synthetic: np.ndarray) 
     if not min(len(members), len(others), len(synthetic)):
         raise InputError(f"{len(members)} members, {len(others)} others, {len(synthetic)} synthetic records; expected "
                          "at least one of each")  # fmt: skip
-    real = np.concatenate([members, others])
+    near = nearness(np.concatenate([members, others]), synthetic)
+    return float(roc_auc_score(np.repeat([1, 0], [len(members), len(others)]), near))
+
+
+def nearness(real: np.ndarray, synthetic: np.ndarray) -> np.ndarray:
+    """Return less the distance from each real record to the nearest synthetic one: float64 (n_real,)."""
     mean, scale = real.mean(axis=0), real.std(axis=0).clip(1e-6)
-    near = cdist((real - mean) / scale, (synthetic - mean) / scale).min(axis=1)
-    return float(roc_auc_score(np.repeat([1, 0], [len(members), len(others)]), -near))
+    return -cdist((real - mean) / scale, (synthetic - mean) / scale).min(axis=1)

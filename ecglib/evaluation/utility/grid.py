@@ -158,7 +158,7 @@ def run_cell(cell: Cell, data: Features) -> tuple[dict[str, object], np.ndarray]
         if cell.ratio > len(copies):
             raise InputError(f"ratio={cell.ratio}, and there are {len(copies)} copies of each record; make more")
         for k in range(cell.ratio):
-            x.append(copies[(cell.seed + k) % len(copies)][rows])  # seeds begin with different copies
+            x.append(copies[k][rows])
             y.append(data.y_train[rows])
     if cell.method == "synthetic only":
         x, y = x[1:], y[1:]

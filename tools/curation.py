@@ -1,0 +1,105 @@
+"""Curation before and after: ``python tools/curation.py --help``.
+
+Takes one synthetic copy of every training record (made by tools/utility_grid.py, or here), keeps what the plausibility
+guard passes and what real-trained classifiers find to be as asked, and measures for each set, and for random sets of
+the same size, what a classifier learns from it and how well nearness to it betrays training records. Writes
+book/results/curation.csv.
+"""
+
+import argparse
+import datetime
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from utility_grid import copies_of  # beside this file
+
+from ecglib.diffusion import Generator
+from ecglib.errors import InputError
+from ecglib.evaluation.classifier import targets, train_classifier
+from ecglib.evaluation.guard import Guard
+from ecglib.evaluation.utility import (
+    Linear,
+    RocketClassifier,
+    draw_weights,
+    faithful,
+    macro_auroc,
+    macro_draws,
+    paired_difference,
+    verdict,
+)
+from ecglib.evaluation.utility.curation import nearness
+from ecglib.evaluation.utility.scores import weighted_auroc
+from ecglib.runs import atomic_file, versions
+from ecglib.study import ROOT, Study
+
+SEEDS = 5  # random sets of the same size
+COMMAND = "python tools/curation.py"
+
+
+def main() -> None:
+    """Measure every set, and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cohort", default="virtual")
+    parser.add_argument("--preset", default="quick")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=ROOT / "book" / "results" / "curation.csv")
+    args = parser.parse_args()
+    study = Study(args.cohort, args.preset, args.seed)
+    members, fold9, test = study.open_cohort().split()
+    everything = [np.arange(len(members))]
+    (made,) = copies_of(study, study.folder / "utility" / "all", Generator.load(study.finished_run()), everything)
+    network = train_classifier(members, fold9, seed=args.seed)
+    rocket = RocketClassifier.train(members, fold9, args.seed)
+    x, x9, x10, real = (rocket.rocket.features(part) for part in (made, fold9, test, members))
+    y, y9, y10 = (targets(part) for part in (made, fold9, test))
+    some = np.random.default_rng(args.seed).permutation(len(members))[: len(test)]  # as many members as others
+    candidates = np.concatenate([real[some], x10])
+    is_member = np.repeat([1.0, 0.0], [len(some), len(x10)])
+    of_test = draw_weights(test.table["patient_id"].to_numpy())
+    people = np.concatenate([members.table["patient_id"].to_numpy()[some], test.table["patient_id"].to_numpy()])
+    of_both = draw_weights(people)
+
+    def measure(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        chance = Linear.fit(x[rows], y[rows], x9, y9).probabilities(x10)
+        return macro_draws(y10, chance, of_test), weighted_auroc(is_member, nearness(candidates, x[rows]), of_both)
+
+    guard = (Guard.fit(members).reasons(made) == "").to_numpy()
+    sets = {"all": np.ones(len(made), bool), "guard": guard, "faithful, MiniRocket": faithful(made, rocket),
+            "faithful, network": faithful(made, network)}  # fmt: skip
+    sets["faithful, MiniRocket, and guard"] = sets["faithful, MiniRocket"] & guard
+    real_kept = {"guard": (Guard.fit(members).reasons(test) == "").mean(),
+                 "faithful, MiniRocket": faithful(test, rocket).mean(),
+                 "faithful, network": faithful(test, network).mean()}  # fmt: skip
+    auroc = {"faithful, MiniRocket": macro_auroc(y10, rocket.probabilities(test)),
+             "faithful, network": macro_auroc(y10, network.probabilities(test))}  # fmt: skip
+    found, rows = versions(), []
+    for name, kept in sets.items():
+        tstr, near = measure(np.flatnonzero(kept))
+        row = {"set": name, "n": int(kept.sum()), "accepted": kept.mean(), "accepted_real": real_kept.get(name, np.nan),
+               "classifier_auroc": auroc.get(name, np.nan)}  # fmt: skip
+        for what, draws in (("tstr", tstr), ("nearest", near)):
+            row |= {what: draws.mean(), f"{what}_low": np.quantile(draws, 0.025),
+                    f"{what}_high": np.quantile(draws, 0.975)}  # fmt: skip
+        if name != "all":
+            rng = np.random.default_rng([args.seed, 8])
+            others = [measure(rng.permutation(len(made))[: kept.sum()]) for _ in range(SEEDS)]
+            for what, ours, which in (("tstr", tstr, 0), ("nearest", near, 1)):
+                theirs = np.stack([each[which] for each in others])
+                value, low, high = paired_difference(np.broadcast_to(ours, theirs.shape), theirs)
+                row |= {f"{what}_gain": value, f"{what}_gain_low": low, f"{what}_gain_high": high,
+                        f"{what}_verdict": verdict(low, high)}  # fmt: skip
+        rows.append(row | {"n_test": len(test), "study": study.folder.name, "date": str(datetime.date.today()),
+                           "commit": found["commit"], "scikit-learn": found["scikit-learn"]})  # fmt: skip
+        print({k: v for k, v in row.items() if k != "study"}, flush=True)
+    with atomic_file(args.out) as temporary:
+        head = (f"# command: {COMMAND}; gain: less the mean of {SEEDS} random sets of the same size, same test "
+                "patients; 95 % over patients (1,000 draws) and sets\n")  # fmt: skip
+        temporary.write_text(head + pd.DataFrame(rows).to_csv(index=False, float_format="%.4f"), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except InputError as error:
+        raise SystemExit(f"error: {error}") from None
