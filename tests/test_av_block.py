@@ -11,7 +11,7 @@ from ecglib.errors import InputError
 from ecglib.evaluation.av_block import av_conduction, drops_beats
 from ecglib.signals import Cohort, join, load_cohort, to_eight_leads
 from ecglib.signals.leads import LEADS_8
-from ecglib.signals.virtual import virtual_cases, virtual_cohort
+from ecglib.signals.virtual import patients_by_statement, virtual_cases, virtual_cohort
 
 BLOCK = {"2AVB": 100.0, "SR": 0.0}
 
@@ -79,6 +79,13 @@ class TestCases:
     def test_bad_requests_are_refused(self, codes, n):
         with pytest.raises(InputError):
             virtual_cases(codes, n)
+
+    def test_counts_without_signals_are_the_cohorts(self):
+        count = patients_by_statement(160, seed=5, population="teaching")
+        table = others().table
+        assert count.sum() > 160
+        for name in ("SR", "AFIB", "2AVB", "LVH"):
+            assert count[name] == table.loc[others().has(name), "patient_id"].nunique()
 
     def test_cohorts_are_as_before(self):
         """Record k of a population does not depend on whether cases exist."""

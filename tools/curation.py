@@ -43,14 +43,18 @@ def main() -> None:
     parser.add_argument("--cohort", default="virtual")
     parser.add_argument("--preset", default="quick")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--records", type=int, default=None, help="of the training set; what was sampled is used too")
+    parser.add_argument("--epochs", type=int, default=12, help="of the network")
     parser.add_argument("--out", type=Path, default=ROOT / "book" / "results" / "curation.csv")
     args = parser.parse_args()
     study = Study(args.cohort, args.preset, args.seed)
     members, fold9, test = study.open_cohort().split()
-    everything = [np.arange(len(members))]
-    (made,) = copies_of(study, study.folder / "utility" / "all", Generator.load(study.finished_run()), everything)
-    network = train_classifier(members, fold9, seed=args.seed)
+    network = train_classifier(members, fold9, epochs=args.epochs, seed=args.seed)
     rocket = RocketClassifier.train(members, fold9, args.seed)
+    rows = np.sort(np.random.default_rng([args.seed, 9]).permutation(len(members))[: args.records])
+    folder, generator = study.folder / "utility" / "all", Generator.load(study.finished_run())
+    (made,) = copies_of(study, folder, generator, [rows])
+    members = members.select(members.table["ecg_id"].isin(made.table["source_ecg_id"]))
     x, x9, x10, real = (rocket.rocket.features(part) for part in (made, fold9, test, members))
     y, y9, y10 = (targets(part) for part in (made, fold9, test))
     some = np.random.default_rng(args.seed).permutation(len(members))[: len(test)]  # as many members as others
@@ -73,7 +77,7 @@ def main() -> None:
                  "faithful, network": faithful(test, network).mean()}  # fmt: skip
     auroc = {"faithful, MiniRocket": macro_auroc(y10, rocket.probabilities(test)),
              "faithful, network": macro_auroc(y10, network.probabilities(test))}  # fmt: skip
-    found, rows = versions(), []
+    found, table = versions(), []
     for name, kept in sets.items():
         tstr, near = measure(np.flatnonzero(kept))
         row = {"set": name, "n": int(kept.sum()), "accepted": kept.mean(), "accepted_real": real_kept.get(name, np.nan),
@@ -89,13 +93,14 @@ def main() -> None:
                 value, low, high = paired_difference(np.broadcast_to(ours, theirs.shape), theirs)
                 row |= {f"{what}_gain": value, f"{what}_gain_low": low, f"{what}_gain_high": high,
                         f"{what}_verdict": verdict(low, high)}  # fmt: skip
-        rows.append(row | {"n_test": len(test), "study": study.folder.name, "date": str(datetime.date.today()),
-                           "commit": found["commit"], "scikit-learn": found["scikit-learn"]})  # fmt: skip
+        table.append(row | {"n_members": len(members), "n_test": len(test), "study": study.folder.name,
+                            "date": str(datetime.date.today()), "commit": found["commit"],
+                            "scikit-learn": found["scikit-learn"]})  # fmt: skip
         print({k: v for k, v in row.items() if k != "study"}, flush=True)
     with atomic_file(args.out) as temporary:
         head = (f"# command: {COMMAND}; gain: less the mean of {SEEDS} random sets of the same size, same test "
                 "patients; 95 % over patients (1,000 draws) and sets\n")  # fmt: skip
-        temporary.write_text(head + pd.DataFrame(rows).to_csv(index=False, float_format="%.4f"), encoding="utf-8")
+        temporary.write_text(head + pd.DataFrame(table).to_csv(index=False, float_format="%.4f"), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -48,12 +48,12 @@ def with_rare(study: Study, way: str) -> Cohort:
 def shares(cohort: Cohort) -> dict[str, tuple[int, int]]:
     """Return statement → (records that show what it promises, records that carry it), of those measurable."""
     measures = pd.DataFrame(measured(cohort), columns=list(MEASURES))
-    known = measures["heart_rate"].notna().to_numpy()
+    drops, rare = drops_beats(cohort), cohort.has("2AVB")
+    known = measures["heart_rate"].notna().to_numpy() & ~rare  # a dropped beat breaks other statements' promises
     found = {}
     for statement, kept in PROMISES.items():
         rows = known & cohort.has(statement)
         found[statement] = int(kept(measures[rows]).sum()), int(rows.sum())
-    drops, rare = drops_beats(cohort), cohort.has("2AVB")
     found["2AVB"] = int(drops[rare].sum()), int(rare.sum())
     found["no 2AVB"] = int(drops[~rare].sum()), int((~rare).sum())
     return {name: pair for name, pair in found.items() if pair[1] >= 8}
@@ -79,7 +79,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
     parser.add_argument("--guidance", nargs="+", type=float, default=[1.0, 3.0])
-    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--preset", default="quick")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=ROOT / "book" / "results" / "rare_classes.csv")
@@ -97,7 +97,7 @@ def main() -> None:
         cohort = with_rare(study, way)
         changes = {**WAYS[way], "training.steps": args.steps, "training.validate_every": 100,
                    "training.save_every": 100}  # fmt: skip
-        config, run = study.config.override(changes), study.folder / "rare" / way
+        config, run = study.config.override(changes), study.folder / "rare" / f"{way}-{args.steps}"
         run = train(config, cohort, run, start_from=study.finished_run())
         generator, members = Generator.load(run), cohort.split()[0]
         for guidance in todo:
@@ -110,7 +110,7 @@ def main() -> None:
                 rows.append({"way": way, "guidance": guidance, "statement": name, "support": support,
                              "few": support < 50, "share": k / n, "ci_low": low, "ci_high": high,
                              "n": n, "real": reference[name][0] / reference[name][1], **made})  # fmt: skip
-            table = pd.concat([table, pd.DataFrame(rows)], ignore_index=True)
+            table = pd.concat([table, pd.DataFrame(rows)], ignore_index=True) if len(table) else pd.DataFrame(rows)
             with atomic_file(args.out) as temporary:
                 head = (f"# command: {COMMAND}; share of samples that show what their statement promises (2AVB: a "
                         "dropped beat; no 2AVB: a dropped beat where none was asked for), Wilson 95 %\n")  # fmt: skip

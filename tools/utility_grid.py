@@ -35,8 +35,8 @@ from ecglib.evaluation.utility import (
     macro_draws,
     paired_difference,
     run_cell,
-    scores,
     verdict,
+    with_interval,
 )
 from ecglib.runs import MANIFEST, atomic_file, versions
 from ecglib.signals import Cohort, join
@@ -175,10 +175,8 @@ def real_and_synthetic(table: Table, data: Features, rocket: Rocket, study: Stud
     rows = []
     for name, (model, x, y, patients) in tests.items():
         chance = model.probabilities(x)
-        low, high = np.quantile(macro_draws(y, chance, draw_weights(patients)), [0.025, 0.975])
-        of_name = scores(y, chance, chance >= model.thresholds, CLASSES)
-        rows.append({"what": name, "n_train": trained_on[name], "n_test": len(y), "ci_low": low, "ci_high": high,
-                     **of_name, **table.made})  # fmt: skip
+        found = with_interval(y, chance, chance >= model.thresholds, CLASSES, patients)
+        rows.append({"what": name, "n_train": trained_on[name], "n_test": len(y), **found, **table.made})
     return pd.DataFrame(rows)
 
 

@@ -23,10 +23,12 @@ from ecglib.evaluation.utility.scores import (
     paired_difference,
     scores,
     verdict,
+    with_interval,
 )
 
 __all__ = [
     "FRACTIONS", "MARGIN", "METHODS", "RATIOS", "Cell", "Features", "Linear", "Rocket", "RocketClassifier",
     "augmented", "calibration_curve", "copy_features", "draw_fraction", "draw_weights", "faithful", "features_of",
     "macro_auroc", "macro_draws", "nearest_auc", "paired_difference", "run_cell", "scores", "verdict",
+    "with_interval",
 ]  # fmt: skip

@@ -194,7 +194,8 @@ def augmented(cohort: Cohort, seed: int) -> Cohort:
     -------
     Cohort
         Of the eight independent leads: gain ± 20 %, shift ± 0.5 s (what leaves at one end enters at the other), white
-        noise of 20 µV, and a sine wave of at most 0.1 mV and 0.1–0.5 Hz in each lead.
+        noise of 20 µV, and a sine wave of at most 0.1 mV and 0.1–0.5 Hz in each lead. ``source_ecg_id`` is the
+        record's own.
     """
     rng = np.random.default_rng([seed, 7])
     x = np.asarray(cohort.x[:], np.float32)[:, lead_order(cohort.leads, LEADS_8)]
@@ -208,7 +209,8 @@ def augmented(cohort: Cohort, seed: int) -> Cohort:
         noise = NOISE_MV * rng.standard_normal((leads, length))
         shifted = np.roll(x[k], rng.integers(-reach, reach + 1), axis=-1)
         y[k] = rng.uniform(1 - GAIN, 1 + GAIN) * shifted + noise + wander
-    return replace(cohort, x=y, leads=LEADS_8, waves=None)
+    table = cohort.table.assign(source_ecg_id=cohort.table["ecg_id"])
+    return replace(cohort, x=y, leads=LEADS_8, table=table, waves=None)
 
 
 def copy_features(rocket: Rocket, copy: Cohort, train: Cohort) -> np.ndarray:

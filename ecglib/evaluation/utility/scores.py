@@ -49,6 +49,23 @@ def scores(y: np.ndarray, chance: np.ndarray, found: np.ndarray, names: tuple[st
     return result
 
 
+def with_interval(y: np.ndarray, chance: np.ndarray, found: np.ndarray, names: tuple[str, ...], patients: np.ndarray,
+                  seed: int = 0) -> dict[str, float]:  # fmt: skip
+    """Return `scores`, and the 95 % interval of the macro AUROC over patients: ``auroc_low``, ``auroc_high``.
+
+    Parameters
+    ----------
+    y, chance, found, names
+        As in `scores`.
+    patients : array (n,)
+        Each record's patient.
+    seed : int
+    """
+    draws = macro_draws(y, chance, draw_weights(patients, seed))
+    low, high = np.nanquantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) if np.isfinite(draws).any() else (np.nan,) * 2
+    return {**scores(y, chance, found, names), "auroc_low": float(low), "auroc_high": float(high)}
+
+
 def calibration_curve(y: np.ndarray, chance: np.ndarray, bins: int = BINS) -> np.ndarray:
     """Return mean probability, share of positives and number of records in each bin of probability: (bins, 3).
 
@@ -107,6 +124,8 @@ def weighted_auroc(y: np.ndarray, score: np.ndarray, weights: np.ndarray) -> np.
 def macro_draws(y: np.ndarray, chance: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Return the macro AUROC in each draw, float64 (draws,): the mean over classes that the draw has and lacks."""
     both = [k for k in range(y.shape[1]) if 0 < y[:, k].sum() < len(y)]
+    if not both:
+        return np.full(len(weights), np.nan)
     return np.nanmean([weighted_auroc(y[:, k], chance[:, k], weights) for k in both], axis=0)
 
 

@@ -36,7 +36,8 @@ from ecglib.signals.virtual.patients import (
 )
 from ecglib.signals.virtual.record import make_record
 
-__all__ = ["COEFFICIENTS", "POPULATIONS", "coefficient_table", "virtual_cases", "virtual_cohort"]
+__all__ = ["COEFFICIENTS", "POPULATIONS", "coefficient_table", "patients_by_statement", "virtual_cases",
+           "virtual_cohort"]  # fmt: skip
 
 SERIAL_BELOW = 300  # records: fewer are made before other processes have started
 CHUNK = 64  # patients
@@ -144,6 +145,32 @@ def virtual_cases(codes: Mapping[str, float], n: int, *, seed: int = 0, fs: int 
     waves = pd.concat([pd.DataFrame(beats) for *_, beats in made], ignore_index=True)
     return Cohort(np.stack([x for x, *_ in made]), fs, LEADS_12, table, waves, "virtual",
                   {"seed": seed, "population": population, "codes": dict(codes)})  # fmt: skip
+
+
+def patients_by_statement(n: int, *, seed: int = 0, population: str = "ptb-xl") -> pd.Series:
+    """Count, without making a signal, the patients of a cohort of `n` records who have each statement at least once.
+
+    Parameters
+    ----------
+    n : int
+        Records.
+    seed, population
+        As in `virtual_cohort`, whose first n records these are.
+
+    Returns
+    -------
+    Series of int, statement → patients
+        All 71 statements.
+    """
+    count = dict.fromkeys(STATEMENTS.index, 0)
+    said: dict[int, set[str]] = {}
+    for ecg_id, visit, patient in _visits(n, seed, population):
+        codes = draw_statements(stream(seed, ecg_id, RECORD), patient, patient.age_at(visit), population)
+        said.setdefault(patient.patient_id, set()).update(codes)
+    for codes in said.values():
+        for name in codes:
+            count[name] += 1
+    return pd.Series(count)
 
 
 def _visits(n: int, seed: int, population: str) -> list[tuple[int, int, Patient]]:
