@@ -18,12 +18,12 @@ BLOCK = {"2AVB": 100.0, "SR": 0.0}
 
 @cache
 def cases() -> Cohort:
-    return virtual_cases(BLOCK, 60, seed=5)
+    return virtual_cases(BLOCK, 40, seed=5)
 
 
 @cache
 def others() -> Cohort:
-    return load_cohort("virtual", n=160, seed=5, population="teaching", workers=1)
+    return load_cohort("virtual", n=100, seed=5, population="teaching", workers=1)
 
 
 class TestDroppedBeats:
@@ -71,7 +71,7 @@ class TestDroppedBeats:
 class TestCases:
     def test_they_are_what_was_asked_for_and_repeat(self):
         assert all(codes == BLOCK for codes in cases().table["scp_codes"])
-        assert cases().table["patient_id"].nunique() == 60 and set(cases().table["strat_fold"]) == set(range(1, 11))
+        assert cases().table["patient_id"].nunique() == 40 and set(cases().table["strat_fold"]) == set(range(1, 11))
         fewer = virtual_cases(BLOCK, 3, seed=5)
         assert np.array_equal(fewer.x[:], cases().x[:3])
 
@@ -81,9 +81,9 @@ class TestCases:
             virtual_cases(codes, n)
 
     def test_counts_without_signals_are_the_cohorts(self):
-        count = patients_by_statement(160, seed=5, population="teaching")
+        count = patients_by_statement(100, seed=5, population="teaching")
         table = others().table
-        assert count.sum() > 160
+        assert count.sum() > 100
         for name in ("SR", "AFIB", "2AVB", "LVH"):
             assert count[name] == table.loc[others().has(name), "patient_id"].nunique()
 
@@ -95,7 +95,7 @@ class TestCases:
 class TestJoin:
     def test_records_follow_each_other(self):
         both = join(others(), cases())
-        assert len(both) == 220 and np.array_equal(both.x[160:], cases().x[:])
+        assert len(both) == 140 and np.array_equal(both.x[100:], cases().x[:])
         assert both.table["ecg_id"].tolist() == [*others().table["ecg_id"], *cases().table["ecg_id"]]
         assert len(both.waves) == len(others().waves) + len(cases().waves)
         assert join(others(), replace(cases(), waves=None)).waves is None

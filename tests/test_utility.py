@@ -25,6 +25,7 @@ from ecglib.evaluation.utility import (
     run_cell,
     scores,
     verdict,
+    with_interval,
 )
 from ecglib.evaluation.utility.grid import oversampled
 from ecglib.evaluation.utility.linear import youden
@@ -173,6 +174,15 @@ class TestScores:
     def test_macro_draws_with_every_record_once_is_macro_auroc(self):
         x, y = drawn(60, 8)
         assert macro_draws(y, x[:, :K], np.ones((1, 60)))[0] == pytest.approx(macro_auroc(y, x[:, :K]))
+
+    def test_an_interval_holds_its_value_and_is_absent_where_nothing_can_be_drawn(self):
+        x, y = drawn(60, 8)
+        chance = 1 / (1 + np.exp(-x[:, :K]))
+        found = with_interval(y, chance, chance > 0.5, tuple("ABCDE"), np.arange(60) // 2)
+        assert found["auroc_low"] < found["auroc"] < found["auroc_high"]
+        assert {**scores(y, chance, chance > 0.5, tuple("ABCDE"))}.items() <= found.items()
+        nobody = with_interval(0 * y, chance, chance > 0.5, tuple("ABCDE"), np.arange(60))
+        assert np.isnan([nobody["auroc"], nobody["auroc_low"]]).all()
 
     def test_patients_are_drawn_whole(self):
         patients = np.array([1, 1, 2, 3, 3, 3, 4])

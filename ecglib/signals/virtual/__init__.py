@@ -167,8 +167,8 @@ def patients_by_statement(n: int, *, seed: int = 0, population: str = "ptb-xl") 
     for ecg_id, visit, patient in _visits(n, seed, population):
         codes = draw_statements(stream(seed, ecg_id, RECORD), patient, patient.age_at(visit), population)
         said.setdefault(patient.patient_id, set()).update(codes)
-    for codes in said.values():
-        for name in codes:
+    for names in said.values():
+        for name in names:
             count[name] += 1
     return pd.Series(count)
 
