@@ -77,14 +77,14 @@ def needed_rows(table: pd.DataFrame, todo: list[Cell]) -> list[np.ndarray]:
             for copy in range(most)]  # fmt: skip
 
 
-def own_generator(study: Study, fraction: float, seed: int) -> tuple[Path, np.ndarray]:
+def own_generator(study: Study, fraction: float, seed: int, steps: int) -> tuple[Path, np.ndarray]:
     """Train a generator on a fraction of the training patients (folds 9 and 10 as they are); return run and rows."""
     cohort = study.open_cohort()
     members, fold9, test = cohort.split()
     rows = draw_fraction(members.table, fraction, seed)
     few = join(members.select(rows), fold9, test)
-    run = study.folder / "utility" / f"fraction-{fraction:g}-s{seed}" / "run"
-    return train(study.config.override({"seed": seed}), replace(few, waves=None), run), rows
+    run = study.folder / "utility" / f"fraction-{fraction:g}-s{seed}-{steps}" / "run"
+    return train(study.config.override({"seed": seed, "training.steps": steps}), replace(few, waves=None), run), rows
 
 
 def cells(setting: str, fractions: list[float], ratios: list[int], seeds: list[int]) -> list[Cell]:
@@ -190,12 +190,16 @@ def main() -> None:
     parser.add_argument("--fractions", type=float, nargs="+", default=list(FRACTIONS))
     parser.add_argument("--ratios", type=int, nargs="+", default=list(RATIOS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4], help="of the grid")
+    parser.add_argument("--steps", type=int, default=None, help="of a generator of the setting fraction, if not the "
+                        "preset's")  # fmt: skip
     parser.add_argument("--out", type=Path, default=OUT)
     args = parser.parse_args()
     began = time.perf_counter()
     study = Study(args.cohort, args.preset, args.seed)
+    steps = args.steps or study.config.training.steps
     folder, most = study.folder / "utility", max(args.ratios)
     table = Table(args.out / "utility_grid.csv", folder / "predictions", study)
+    table.made["generator_steps"] = steps if args.setting == "fraction" else study.config.training.steps
     cohort = study.open_cohort()
     rocket = Rocket(cohort.split()[1], args.seed)
     if args.setting == "all":
@@ -213,7 +217,7 @@ def main() -> None:
                 todo = cells("fraction", [fraction], args.ratios, [seed])
                 if all(table.has(cell) for cell in todo):
                     continue
-                run, rows = own_generator(study, fraction, seed)
+                run, rows = own_generator(study, fraction, seed, steps)
                 copies = copies_of(study, run.parent, Generator.load(run), [rows] * most)
                 members = cohort.split()[0]
                 fill(table, todo, replace(data, synthetic=[copy_features(rocket, copy, members) for copy in copies]))
