@@ -63,7 +63,7 @@ def copies_of(study: Study, folder: Path, generator: Generator, needed: list[np.
             source = made.table["source_ecg_id"]
             made = replace(made, table=made.table.assign(ecg_id=source, patient_id=source))  # unique in the whole copy
             made.save(here / f"part-{len(parts):03d}", copy=copy)
-            parts.append(made)
+            parts.append(Cohort.load(here / f"part-{len(parts):03d}"))  # rounded to µV, as whoever goes on will read it
         copies.append(join(*parts))
     return copies
 
@@ -71,7 +71,7 @@ def copies_of(study: Study, folder: Path, generator: Generator, needed: list[np.
 def needed_rows(table: pd.DataFrame, todo: list[Cell]) -> list[np.ndarray]:
     """Return for each copy, from the first, the rows of the training records that cells want it of."""
     wanted = [cell for cell in todo if cell.method.startswith("synthetic")]
-    most = max(cell.ratio for cell in wanted)
+    most = max((cell.ratio for cell in wanted), default=0)
     rows = {(c.fraction, c.seed): draw_fraction(table, c.fraction, c.seed) for c in wanted}
     return [np.unique(np.concatenate([rows[c.fraction, c.seed] for c in wanted if c.ratio > copy]))
             for copy in range(most)]  # fmt: skip
@@ -87,9 +87,10 @@ def own_generator(study: Study, fraction: float, seed: int, steps: int) -> tuple
     return train(study.config.override({"seed": seed, "training.steps": steps}), replace(few, waves=None), run), rows
 
 
-def cells(setting: str, fractions: list[float], ratios: list[int], seeds: list[int]) -> list[Cell]:
+def cells(setting: str, fractions: list[float], ratios: list[int], seeds: list[int],
+          methods: list[str]) -> list[Cell]:  # fmt: skip
     """Return the cells of the grid, small ratios first; with all patients there is nothing for a seed to draw."""
-    methods = METHODS if setting == "all" else ("synthetic", "synthetic only")
+    methods = [m for m in methods if setting == "all" or m.startswith("synthetic")]
     some = [Cell(setting, fraction, method, ratio, seed) for fraction in fractions for method in methods
             for ratio in (ratios if METHODS[method] else [0])
             for seed in (seeds if fraction < 1 else seeds[:1])]  # fmt: skip
@@ -188,6 +189,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the study")
     parser.add_argument("--setting", choices=("all", "fraction"), default="all")
     parser.add_argument("--fractions", type=float, nargs="+", default=list(FRACTIONS))
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--ratios", type=int, nargs="+", default=list(RATIOS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4], help="of the grid")
     parser.add_argument("--steps", type=int, default=None, help="of a generator of the setting fraction, if not the "
@@ -203,18 +205,19 @@ def main() -> None:
     cohort = study.open_cohort()
     rocket = Rocket(cohort.split()[1], args.seed)
     if args.setting == "all":
-        todo = cells("all", args.fractions, args.ratios, args.seeds)
+        todo = cells("all", args.fractions, args.ratios, args.seeds, args.methods)
         needed = needed_rows(cohort.split()[0].table, todo)
-        copies = copies_of(study, folder / "all", Generator.load(study.finished_run()), needed)
+        copies = copies_of(study, folder / "all", Generator.load(study.finished_run()), needed) if needed else []
         data = features_of(cohort, rocket, synthetic=copies, augment=most)
         fill(table, todo, data)
-        swapped = real_and_synthetic(table, data, rocket, study)
-        write(args.out / "utility_swapped.csv", swapped, f"# command: {COMMAND}\n")
+        if copies:
+            swapped = real_and_synthetic(table, data, rocket, study)
+            write(args.out / "utility_swapped.csv", swapped, f"# command: {COMMAND}\n")
     else:
         data = features_of(cohort, rocket, synthetic=[])
         for fraction in args.fractions:
             for seed in args.seeds:
-                todo = cells("fraction", [fraction], args.ratios, [seed])
+                todo = cells("fraction", [fraction], args.ratios, [seed], args.methods)
                 if all(table.has(cell) for cell in todo):
                     continue
                 run, rows = own_generator(study, fraction, seed, steps)
