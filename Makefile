@@ -41,6 +41,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -m ecglib check
 	@$(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv || { echo "error: $(PYTHON) -m venv failed; on Debian: apt install python3-venv" >&2; exit 2; }
 	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[book,parquet,second-paper,test,lint]'
+
+	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[book,parquet,utility,test,lint]'
 	@touch $@
 
 # What is to be fetched need not be there yet: set up as for virtual patients.
@@ -148,6 +150,9 @@ $(CELLS): work/ablations/%/09_ablations.ipynb: | $(INSTALLED)
 endif
 
 $(STUDY)/chapters/12_privacy.ipynb: $(STUDY)/chapters/08_sample.ipynb
+
+$(STUDY)/chapters/13_utility.ipynb: $(STUDY)/chapters/08_sample.ipynb
+$(STUDY)/chapters/16_rare_and_plausible.ipynb: $(STUDY)/chapters/13_utility.ipynb
 
 # the book shows one study at a time
 book/chapters/.study: FORCE

@@ -3,6 +3,7 @@
 from ecglib.signals.cohort import TEST_FOLD, TRAIN_FOLDS, VALIDATION_FOLD, Cohort, check_disjoint
 from ecglib.signals.export import save_ptbxl_layout
 from ecglib.signals.formats import load_npz, load_parquet, save_npz, save_parquet
+from ecglib.signals.join import join
 from ecglib.signals.leads import LEADS_8, LEADS_12, canonical_lead, einthoven_residual, to_eight_leads, to_twelve_leads
 from ecglib.signals.load import SOURCES, load_cohort
 from ecglib.signals.readers import read_challenge, read_folder, read_ludb, read_mimic, read_ptbxl
@@ -23,6 +24,7 @@ __all__ = [
     "check_disjoint",
     "einthoven_residual",
     "in_group",
+    "join",
     "labels_of",
     "load_cohort",
     "load_npz",

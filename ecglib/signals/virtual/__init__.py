@@ -7,7 +7,8 @@ is in a table (`coefficients`), and so is what each of the 71 statements changes
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -15,10 +16,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ecglib.errors import InputError
+from ecglib.errors import InputError, choose
 from ecglib.parallel import chunked, in_order
 from ecglib.signals.cohort import Cohort
 from ecglib.signals.leads import LEADS_12
+from ecglib.signals.statements import STATEMENTS
 from ecglib.signals.table import assign_folds
 from ecglib.signals.virtual.annotations import annotations as annotate
 from ecglib.signals.virtual.coefficients import COEFFICIENTS, coefficient_table
@@ -27,16 +29,19 @@ from ecglib.signals.virtual.patients import (
     POPULATIONS,
     RECORD,
     Patient,
+    draw_patient,
     draw_patients,
     draw_statements,
     stream,
 )
 from ecglib.signals.virtual.record import make_record
 
-__all__ = ["COEFFICIENTS", "POPULATIONS", "coefficient_table", "virtual_cohort"]
+__all__ = ["COEFFICIENTS", "POPULATIONS", "coefficient_table", "patients_by_statement", "virtual_cases",
+           "virtual_cohort"]  # fmt: skip
 
 SERIAL_BELOW = 300  # records: fewer are made before other processes have started
 CHUNK = 64  # patients
+FIRST_CASE = 1_000_001  # number of the first patient of `virtual_cases`: beyond those of any cohort of a million
 
 
 def virtual_cohort(
@@ -103,6 +108,71 @@ def virtual_cohort(
                   {"seed": seed, "population": population})  # fmt: skip
 
 
+def virtual_cases(codes: Mapping[str, float], n: int, *, seed: int = 0, fs: int = 100, seconds: float = 10.0,
+                  population: str = "teaching", first: int = FIRST_CASE) -> Cohort:  # fmt: skip
+    """Make `n` records of `n` virtual patients who all have the same statements: a rare class, in any number.
+
+    Parameters
+    ----------
+    codes : mapping of str to float
+        Statements → likelihood (0–100), such as ``{"2AVB": 100, "SR": 0}``.
+    n : int
+        At least 1.
+    seed, fs, seconds, population
+        As in `virtual_cohort`; ages, sexes and builds are the population's.
+    first : int
+        ``ecg_id`` and ``patient_id`` of the first record; the next follow.
+
+    Returns
+    -------
+    Cohort
+        As `virtual_cohort` makes it; folds 1–10 in turn.
+
+    Raises
+    ------
+    InputError
+        If an argument is out of its range, or a code is none of the 71 statements.
+    """
+    _check(n, seed, fs, seconds)
+    for code in codes:
+        choose("statement", code, STATEMENTS.index)
+    made = []
+    for number in range(first, first + n):
+        patient = draw_patient(seed, number, population)
+        patient = replace(patient, n_records=1, years=patient.years[:1], statements=frozenset(codes))
+        made.append(_record(seed, number, 0, patient, round(seconds * fs), fs, population, dict(codes)))
+    table = pd.DataFrame([row for _, row, _ in made]).assign(strat_fold=1 + np.arange(n) % 10)
+    waves = pd.concat([pd.DataFrame(beats) for *_, beats in made], ignore_index=True)
+    return Cohort(np.stack([x for x, *_ in made]), fs, LEADS_12, table, waves, "virtual",
+                  {"seed": seed, "population": population, "codes": dict(codes)})  # fmt: skip
+
+
+def patients_by_statement(n: int, *, seed: int = 0, population: str = "ptb-xl") -> pd.Series:
+    """Count, without making a signal, the patients of a cohort of `n` records who have each statement at least once.
+
+    Parameters
+    ----------
+    n : int
+        Records.
+    seed, population
+        As in `virtual_cohort`, whose first n records these are.
+
+    Returns
+    -------
+    Series of int, statement → patients
+        All 71 statements.
+    """
+    count = dict.fromkeys(STATEMENTS.index, 0)
+    said: dict[int, set[str]] = {}
+    for ecg_id, visit, patient in _visits(n, seed, population):
+        codes = draw_statements(stream(seed, ecg_id, RECORD), patient, patient.age_at(visit), population)
+        said.setdefault(patient.patient_id, set()).update(codes)
+    for names in said.values():
+        for name in names:
+            count[name] += 1
+    return pd.Series(count)
+
+
 def _visits(n: int, seed: int, population: str) -> list[tuple[int, int, Patient]]:
     """Return for each record its ecg_id, the number of the visit (from 0) and its patient."""
     visits = ((patient, visit) for patient in draw_patients(n, seed, population) for visit in range(patient.n_records))
@@ -118,12 +188,13 @@ def _records(
     return np.stack([x for x, *_ in records]), [row for _, row, _ in records], pd.DataFrame(waves)
 
 
-def _record(seed: int, ecg_id: int, visit: int, patient: Patient, n_times: int, fs: int, population: str
+def _record(seed: int, ecg_id: int, visit: int, patient: Patient, n_times: int, fs: int, population: str,
+            codes: dict[str, float] | None = None
             ) -> tuple[np.ndarray, dict[str, Any], dict[str, np.ndarray]]:  # fmt: skip
     """Make one record: signals (12, n_times) in mV, its row of the table, its beats."""
     rng = stream(seed, ecg_id, RECORD)
     age = patient.age_at(visit)
-    codes = draw_statements(rng, patient, age, population)
+    codes = draw_statements(rng, patient, age, population) if codes is None else codes
     made = make_record(seed, rng, stream(seed, ecg_id, NOISE), patient, codes, age, n_times, fs)
     row = {"ecg_id": ecg_id, "patient_id": patient.patient_id, "age": float(np.floor(age)), "sex": patient.sex,
            "height": patient.height, "weight": patient.weight, "scp_codes": codes}  # fmt: skip
