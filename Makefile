@@ -35,7 +35,7 @@ setup: $(INSTALLED) ## make .venv and install ecglib with everything the book an
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -m ecglib check
 	@$(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv || { echo "error: $(PYTHON) -m venv failed; on Debian: apt install python3-venv" >&2; exit 2; }
-	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[book,parquet,test,lint]'
+	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[book,dp,parquet,test,lint]'
 	@touch $@
 
 # What is to be fetched need not be there yet: set up as for virtual patients.
