@@ -12,6 +12,7 @@ import json
 import math
 import warnings
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from types import ModuleType
 
 import numpy as np
@@ -21,7 +22,7 @@ from ecglib.errors import InputError
 LEAST_NOISE = 0.3  # σ; below it the accountant's orders do not reach
 RANGES = {"delta": (1e-12, 1e-2), "clip": (1e-6, 1e6), "patients": (1, 1_000_000), "draws": (1, 1000),
           "records": (1, 1000)}  # fmt: skip
-NARROW = 1e-4  # width to which σ is searched
+NARROW = 1e-3  # width to which σ is searched
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,7 @@ def statement(privacy: Privacy, epsilon: float) -> str:
             f"of the gradient steps{seed}. Outside of it: whatever was chosen by looking at the patients")  # fmt: skip
 
 
+@lru_cache(maxsize=256)
 def epsilon_of(noise: float, rate: float, steps: int, delta: float) -> float:
     """Return the ε that `steps` noisy steps spend (equation dp-epsilon).
 
