@@ -102,6 +102,7 @@ $(STUDY)/chapters/%.ipynb: notebooks/%.ipynb $(STUDY)/cohort/manifest.json $(SOU
 # which chapter reads what another one made
 $(STUDY)/chapters/08_sample.ipynb: $(STUDY)/chapters/07_train.ipynb
 $(STUDY)/chapters/10_fidelity.ipynb $(STUDY)/chapters/11_clinical.ipynb: $(STUDY)/chapters/08_sample.ipynb
+$(STUDY)/chapters/17_other_datasets.ipynb: $(STUDY)/chapters/08_sample.ipynb
 
 # the book shows one study at a time
 book/chapters/.study: FORCE

@@ -68,8 +68,9 @@ def test_nothing_changed_means_nothing_to_do(tree):
     [
         ("notebooks/03_diffusion.ipynb", {"03", "render"}),
         ("notebooks/10_fidelity.ipynb", {"10", "render"}),
-        ("notebooks/08_sample.ipynb", {"08", "10", "11", "render"}),
-        ("notebooks/07_train.ipynb", {"07", "08", "10", "11", "render"}),
+        ("notebooks/08_sample.ipynb", {"08", "10", "11", "17", "render"}),
+        ("notebooks/07_train.ipynb", {"07", "08", "10", "11", "17", "render"}),
+        ("notebooks/18_differential_privacy.ipynb", {"18", "render"}),
         ("book/intro.md", {"render"}),
     ],
 )
