@@ -49,8 +49,8 @@ STEPS, PATIENTS, DRAWS = 80, 48, 2
 PRIVATE = {"training.steps": STEPS, "training.warmup": 5, "training.ema": 0.95, "training.optimiser": "adamw",
            "training.save_every": 20}  # fmt: skip
 RATE = {"nothing": 2e-3, "public run": 2e-4}  # of learning: chosen once, on nobody's data
-ROWS = [("nothing", math.inf), ("public run", 0.0), ("nothing", 1.0), ("public run", 1.0), ("nothing", 10.0),
-        ("public run", 10.0), ("nothing", 3.0), ("public run", 3.0), ("public run", math.inf)]  # fmt: skip
+ROWS = [("nothing", math.inf), ("public run", 0.0), ("nothing", 1.0), ("public run", 1.0), ("public run", math.inf),
+        ("public run", 3.0), ("public run", 10.0), ("nothing", 10.0), ("nothing", 3.0)]  # fmt: skip
 ATTACKED = (20, 60, 100, 140)  # t, of 200
 NOISES = 2
 BOOTSTRAPS = 200
