@@ -1,8 +1,9 @@
 """Privacy against quality and use: ``python tools/dp_curve.py book/results/dp_curve.csv [--rows K]``.
 
 The patients are those of preset quick (virtual, "teaching", 4,000 records, seed 0). The network is a small one, of one
-block, without beats drawn first: noise grows with the number of weights, and so does the time for a patient's gradient. Each row trains a generator below ``work/dp/`` with another ε, from nothing or from a
-run on public records (virtual patients of the population "ptb-xl", of another seed), and measures
+block, without beats drawn first: noise grows with the number of weights, and so does the time for a patient's gradient.
+Each row trains a generator below ``work/dp/`` with another ε, from nothing or from a run on public records (virtual
+patients of the population "ptb-xl", of another seed), and measures
 
 - fidelity: inter-lead correlation error against the test fold, with its floor;
 - use: macro AUROC on the test fold of a logistic regression that learnt from the synthetic records, in the features of
@@ -180,8 +181,8 @@ def main(out: Path, at_most: int) -> None:
     origin, reader, test = public_run(public), public_reader(public), firsts(test)
     others = firsts(cohort.select(cohort.table["strat_fold"].isin([9, 10])))
     commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True).stdout
-    made = {"n_patients": members.table["patient_id"].nunique(), "steps": STEPS, "patients": PATIENTS, "draws": DRAWS, "clip": CLIP,
-            "commit": commit.strip(), "torch": torch.__version__, "opacus": opacus.__version__,
+    made = {"n_patients": members.table["patient_id"].nunique(), "steps": STEPS, "patients": PATIENTS, "draws": DRAWS,
+            "clip": CLIP, "commit": commit.strip(), "torch": torch.__version__, "opacus": opacus.__version__,
             "python": platform.python_version(), "date": str(datetime.date.today())}  # fmt: skip
     wishes = wishes.select(np.arange(min(len(wishes), len(test))))
     if "real records" not in set(known["start"]):
