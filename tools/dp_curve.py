@@ -11,7 +11,8 @@ patients of the population "ptb-xl", of another seed), and measures
 - attack: AUC of "members have the smaller denoising loss", at four steps t and over all.
 
 Nobody is asked for by a real patient's table: the wishes are those of virtual patients of a third seed. Rows that the
-table holds are not done again, and a run that was stopped goes on; ``--rows K`` does at most K new rows.
+table holds are not done again, and a run that was stopped goes on; ``--rows K`` does at most K new rows,
+and ``--train-only`` trains what they need.
 """
 
 import argparse
@@ -47,7 +48,7 @@ COMMAND = "python tools/dp_curve.py book/results/dp_curve.csv"
 ROOT = Path(__file__).parents[1]
 SMALL = {"network.channels": 24, "network.blocks": 1, "network.state": 32, "network.patch": 5, "network.clock": False,
          "network.wiener": 0.0, "mel.weight": 0.0}  # fmt: skip
-STEPS, PATIENTS, DRAWS, CLIP = 100, 32, 2, 0.2
+STEPS, PATIENTS, DRAWS, CLIP = 60, 32, 2, 0.2
 PRIVATE = {"training.steps": STEPS, "training.warmup": 5, "training.ema": 0.95, "training.optimiser": "adamw",
            "training.save_every": 20}  # fmt: skip
 RATE = {"nothing": 1e-2, "public run": 1e-3}  # of learning: chosen once, on virtual patients, who are nobody
@@ -55,6 +56,7 @@ ROWS = [("nothing", math.inf), ("public run", 0.0), ("nothing", 1.0), ("public r
         ("public run", 3.0), ("public run", 10.0), ("nothing", 10.0), ("nothing", 3.0)]  # fmt: skip
 ATTACKED = (20, 60, 100, 140)  # t, of 200
 NOISES = 2
+N_OTHERS = 400  # patients who were not learnt from, and as many who were
 BOOTSTRAPS = 200
 
 
@@ -171,7 +173,7 @@ def measure(generator: Generator, reader: Classifier, members: Cohort, others: C
     return [*of_samples, *attack(generator, firsts(members, len(others)), others)]
 
 
-def main(out: Path, at_most: int) -> None:
+def main(out: Path, at_most: int, train_only: bool) -> None:
     """Do the rows that the table does not hold."""
     known = pd.read_csv(out, comment="#") if out.exists() else pd.DataFrame({"start": [], "epsilon": []})
     todo = [(s, e) for s, e in ROWS if not ((known["start"] == s) & (known["epsilon"] == e)).any()][:at_most]
@@ -179,7 +181,7 @@ def main(out: Path, at_most: int) -> None:
     members, _, test = cohort.split()
     public, wishes = kept("public", 2000, "ptb-xl", 5), kept("wishes", 400, "teaching", 77)
     origin, reader, test = public_run(public), public_reader(public), firsts(test)
-    others = firsts(cohort.select(cohort.table["strat_fold"].isin([9, 10])))
+    others = firsts(cohort.select(cohort.table["strat_fold"].isin([9, 10])), N_OTHERS)
     commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True).stdout
     made = {"n_patients": members.table["patient_id"].nunique(), "steps": STEPS, "patients": PATIENTS, "draws": DRAWS,
             "clip": CLIP, "commit": commit.strip(), "torch": torch.__version__, "opacus": opacus.__version__,
@@ -189,7 +191,10 @@ def main(out: Path, at_most: int) -> None:
         rows = np.linspace(0, len(members) - 1, len(wishes)).astype(int)
         real = pd.DataFrame(use(reader, members.select(rows), test))
         known = save(out, known, real.assign(start="real records", epsilon=math.inf, **made))
-    for number, (start, epsilon) in enumerate(todo, start=1):
+    for start, epsilon in todo if train_only else ():
+        generator_of(start, epsilon, cohort, origin)
+        print(f"trained {start}, epsilon {epsilon:g}", flush=True)
+    for number, (start, epsilon) in enumerate(() if train_only else todo, start=1):
         began = time.perf_counter()
         generator, spent = generator_of(start, epsilon, cohort, origin)
         new = pd.DataFrame(measure(generator, reader, members, others, test, wishes))
@@ -215,5 +220,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--rows", type=int, default=len(ROWS), help="new rows, at most")
+    parser.add_argument("--train-only", action="store_true", help="train the generators, measure nothing yet")
     given = parser.parse_args()
-    main(given.out, given.rows)
+    main(given.out, given.rows, given.train_only)
