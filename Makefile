@@ -43,6 +43,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[book,parquet,second-paper,test,lint]'
 
 	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[book,parquet,utility,test,lint]'
+
+	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[book,dp,parquet,test,lint]'
 	@touch $@
 
 # What is to be fetched need not be there yet: set up as for virtual patients.
@@ -153,6 +155,8 @@ $(STUDY)/chapters/12_privacy.ipynb: $(STUDY)/chapters/08_sample.ipynb
 
 $(STUDY)/chapters/13_utility.ipynb: $(STUDY)/chapters/08_sample.ipynb
 $(STUDY)/chapters/16_rare_and_plausible.ipynb: $(STUDY)/chapters/13_utility.ipynb
+
+$(STUDY)/chapters/17_other_datasets.ipynb: $(STUDY)/chapters/08_sample.ipynb
 
 # the book shows one study at a time
 book/chapters/.study: FORCE

@@ -105,7 +105,7 @@ def test_the_data_card_says_what_is_known_and_no_more(cohort: Cohort) -> None:
     for words in ("24, 12", "| `age` | 24 of 24 | 52 (41–64) |", "| `height` | 16 of 24 |", "12 male, 12 female",
                   "| NORM | normal ECG | NORM | 6 |", "strat_fold", "not known here"):  # fmt: skip
         assert words in card
-    assert "epsilon" not in card and "Simulated" not in card and "300" not in card
+    assert "| epsilon | not stated |" in card and "Simulated" not in card and "300" not in card
     assert "An age over 89 is printed as 300" in data_card(with_columns(cohort, age_over_89=False), synthetic=True)
     notes = {"run": "<b>a|b\n# c", "epsilon": "none: not differentially private", "steps": 50, "checked": None,
              "arms_swapped": ["a"] * 300,

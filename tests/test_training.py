@@ -181,7 +181,7 @@ def test_a_gradient_that_becomes_infinite_stops_before_it_is_saved(tmp_path, mon
         output = evaluate(*args, **keywords)
         return output.register_hook(lambda gradient: gradient * math.inf) and output if output.requires_grad else output
 
-    monkeypatch.setattr("ecglib.diffusion.training.evaluate", overflowing)
+    monkeypatch.setattr("ecglib.diffusion.losses.evaluate", overflowing)
     with pytest.raises(InputError, match=r"the gradient became (nan|inf) at step 5"):
         train(TINY, tiny_cohort(), run, progress=False, stop_after=5)
     assert files_of(run) == good

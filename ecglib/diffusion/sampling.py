@@ -34,6 +34,7 @@ from ecglib.runs import read_manifest
 from ecglib.signals import LEADS_12, Cohort, to_twelve_leads
 from ecglib.signals.table import COLUMNS, check_table
 
+NOT_PRIVATE = "none: not differentially private"
 NO_MEMORY = "can't allocate memory", "not enough memory", "bad_alloc"  # how torch says it of the machine's own memory
 
 
@@ -48,10 +49,13 @@ class Generator:
     signals : SignalInfo
     network : SSSD
     device : torch.device
+    privacy : str
+        What was promised to the training patients; stands in the notes, and so on the card, of all that it makes.
     """
 
-    def __init__(self, config: Config, signals: SignalInfo, network: SSSD, device: torch.device | str = "cpu") -> None:
-        self.config, self.signals = config, signals
+    def __init__(self, config: Config, signals: SignalInfo, network: SSSD, device: torch.device | str = "cpu",
+                 privacy: str = NOT_PRIVATE) -> None:  # fmt: skip
+        self.config, self.signals, self.privacy = config, signals, privacy
         self.device = checked_device(str(device))
         self.network = network.to(self.device).eval().requires_grad_(False)
         self.conditions = Conditions(config.conditions.groups)
@@ -72,7 +76,7 @@ class Generator:
         network = network_of(config, len(signals.leads), signals.n_times)
         load_weights(network, load_tensors(run / WEIGHTS), run / WEIGHTS)
         check_weights(run, manifest)
-        return Generator(config, signals, network, device)
+        return Generator(config, signals, network, device, manifest.get("privacy", NOT_PRIVATE))
 
     def sample(self, table: pd.DataFrame, *, sampler: str | None = None, steps: int | None = None,
                spacing: str | None = None, guidance: float | None = None, seed: int = 0, copies: int = 1,
@@ -143,8 +147,7 @@ class Generator:
         if len(bad):
             raise InputError(f"{len(bad)} of {len(x)} samples hold NaN or inf: the run is not trained well enough, or "
                              f"guidance={how['guidance']} is too strong")  # fmt: skip
-        notes = {"preset": self.config.name, "config": self.config.id, **how,
-                 "epsilon": "none: not differentially private"}  # fmt: skip
+        notes = {"preset": self.config.name, "config": self.config.id, **how, "epsilon": self.privacy}
         return Cohort(x.astype(np.float32), self.signals.fs, LEADS_12, asked, source="synthetic", notes=notes)
 
     def denoiser(self, encoded: Tensor, guidance: float = 1.0, beats: Sequence[np.ndarray] | None = None) -> Denoiser:

@@ -33,14 +33,13 @@ from ecglib.diffusion.checkpoint import (
     write_log,
     writing,
 )
-from ecglib.diffusion.mel import MelLoss, mel_estimate
+from ecglib.diffusion.losses import Losses
 from ecglib.diffusion.model import (
     WEIGHTS,
     Origin,
     SignalInfo,
     check_same_run,
     checked_device,
-    evaluate,
     load_tensors,
     load_weights,
     network_of,
@@ -48,9 +47,8 @@ from ecglib.diffusion.model import (
     save_description,
     save_tensors,
 )
-from ecglib.diffusion.network import SSSD
 from ecglib.diffusion.optimiser import Optimiser
-from ecglib.diffusion.process import Schedule, predict_x0
+from ecglib.diffusion.process import Schedule
 from ecglib.diffusion.workers import ALONE, Workers, divided
 from ecglib.errors import InputError
 from ecglib.runs import MANIFEST, atomic_file, locked, sha256_of, write_manifest
@@ -145,7 +143,7 @@ class _Loop:
         self.batches = Batches(config, signals, self.schedule, train, workers)
         self.patients = validation
         self.validation = Batches(config, signals, self.schedule, validation).all(N_VALIDATION)
-        self.mel = MelLoss(config.mel, signals.fs).to(self.device) if config.mel.weight else None
+        self.losses = Losses(config, self.schedule, signals.fs, self.device)
         self.network = network_of(config, len(signals.leads), signals.n_times).to(self.device)
         self.average = network_of(config, len(signals.leads), signals.n_times).to(self.device).requires_grad_(False)
         for network in (self.network, self.average):
@@ -201,7 +199,7 @@ class _Loop:
     def _one_step(self, batch: Batch, stop: bool) -> Tensor:
         """Update the weights; return the loss, its three parts, gradient norm and whether to stop: float (6,)."""
         config, t = self.config, self.config.training
-        mse, mel, rhythm = self._losses(self.network, batch)
+        mse, mel, rhythm = self.losses(self.network, batch)
         loss = mse + config.mel.weight * mel + rhythm
         self.network.zero_grad(set_to_none=True)
         loss.backward()
@@ -215,32 +213,12 @@ class _Loop:
         get_ema_multi_avg_fn(keep)(list(self.average.parameters()), list(self.network.parameters()), 0)
         return torch.cat([report[:4], norm[None], report[4:]])
 
-    def _losses(self, network: SSSD, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """Return (weighted mean squared error of the target, mel loss, the rhythm's loss) of a batch."""
-        config, c, previous = self.config, batch.conditions, None
-        t, bf16 = batch.t.to(self.device, non_blocking=True), config.training.precision == "bf16"
-        if batch.self_condition:
-            with torch.no_grad():
-                previous = evaluate(network, batch.x_t, t, c, None, batch.clock, batch.alpha_bar, bf16=bf16)
-                previous = predict_x0(self.schedule, config.diffusion.target, batch.x_t, batch.t, previous)
-        output = evaluate(network, batch.x_t, t, c, previous, batch.clock, batch.alpha_bar, bf16=bf16)
-        mse = (batch.weight * (output - batch.target).square().mean(dim=(1, 2))).mean()
-        rhythm = mse.new_zeros(())
-        if network.rhythm is not None and batch.rhythm is not None:
-            intervals, noise, steps = batch.rhythm
-            rhythm = network.rhythm.loss(intervals, c, noise, steps)
-        if self.mel is None:
-            return mse, mse.new_zeros(()), rhythm
-        x0_hat = predict_x0(self.schedule, config.diffusion.target, batch.x_t, batch.t, output)
-        estimate = mel_estimate(config.mel, self.schedule, batch.x_t, batch.t, x0_hat)
-        return mse, self.mel(estimate, batch.x0, batch.alpha_bar), rhythm
-
     @torch.no_grad()
     def _validate(self, losses: dict[str, float]) -> None:
         """Measure the averaged model on fixed records, steps and noise; keep it if it is the best so far."""
         total, n = 0.0, 0
         for batch in self.validation:
-            mse, mel, rhythm = self._losses(self.average, batch.to(self.device))
+            mse, mel, rhythm = self.losses(self.average, batch.to(self.device))
             total, n = total + float(mse + self.config.mel.weight * mel + rhythm) * len(batch.t), n + len(batch.t)
         value = total / n
         self._check_finite(validation=value)

@@ -70,13 +70,15 @@ def data_card(cohort: Cohort, synthetic: bool) -> str:
     Parameters
     ----------
     cohort : Cohort
-        What ``notes`` holds is printed; what it does not hold is not claimed.
+        What ``notes`` holds is printed; what it does not hold is not claimed. Generated records always have a
+        row for ε.
     synthetic : bool
         Whether the records are synthetic.
     """
     table = cohort.table
     counts = Counter(statement for codes in table["scp_codes"] for statement in codes)
     kind = "real" if not synthetic else "virtual" if cohort.source.startswith("virtual") else "generated"
+    notes = {"epsilon": "not stated"} | cohort.notes if kind == "generated" else cohort.notes
     card = files("ecglib.signals").joinpath("tables/data_card.md").read_text(encoding="utf-8")
     return card.format(
         title="Synthetic ECGs in PTB-XL's layout" if synthetic else "ECGs in PTB-XL's layout",
@@ -87,7 +89,7 @@ def data_card(cohort: Cohort, synthetic: bool) -> str:
         if cohort.fs == 500 else "100 Hz in `records100/`; there is no `records500/`, and `filename_hr` is empty",
         source=_cell(cohort.source),
         version=__version__,
-        facts=_rows([name, _fact(value)] for name, value in cohort.notes.items()),
+        facts=_rows([name, _fact(value)] for name, value in notes.items()),
         people=_rows(_person(table, name) for name in ("age", "height", "weight", "heart_rate")),
         male=int((table["sex"] == 0).sum()),
         female=int((table["sex"] == 1).sum()),
