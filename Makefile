@@ -35,7 +35,7 @@ setup: $(INSTALLED) ## make .venv and install ecglib with everything the book an
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -m ecglib check
 	@$(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv || { echo "error: $(PYTHON) -m venv failed; on Debian: apt install python3-venv" >&2; exit 2; }
-	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[book,parquet,test,lint]'
+	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[book,web,parquet,test,lint]'
 	@touch $@
 
 # What is to be fetched need not be there yet: set up as for virtual patients.
@@ -72,15 +72,15 @@ clean: ## remove the rendered book and executed chapters; cohorts, runs and .ven
 	rm -rf book/_build book/chapters work/*/chapters
 
 distclean: clean ## remove everything that was made, .venv too
-	rm -rf work .venv book/_static/mathjax
+	rm -rf work .venv book/_static/mathjax book/_static/play
 
 FORCE:
 
 ifdef CHECKED
 STUDY    := work/$(COHORT)-$(PRESET)-s$(SEED)
-SOURCES  := $(shell find ecglib -name '*.py' -o -name '*.csv' -o -name '*.md')
+SOURCES  := $(shell find ecglib -path ecglib/web -prune -o -name '*.py' -print -o -name '*.csv' -print -o -name '*.md' -print)
 CHAPTERS := $(patsubst notebooks/%,$(STUDY)/chapters/%,$(wildcard notebooks/[0-9][0-9]_*.ipynb))
-PAGES    := $(wildcard book/*.md book/*.yml book/*.bib book/_static/* book/results/*)
+PAGES    := $(wildcard book/*.md book/*.yml book/*.bib book/_static/* book/results/* ecglib/web/*.py ecglib/web/page/*)
 HTML     := book/_build/html/index.html
 
 .PHONY: book-checked cohort-checked

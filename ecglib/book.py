@@ -134,6 +134,7 @@ def render(study: Study) -> Path:
         If Jupyter Book is not installed, or finds something to warn of.
     """
     _copy_chapters(study)
+    _build_page(study)
     config = study.folder / "_config.yml"
     write_text(config, (BOOK / "_config.yml").read_text(encoding="utf-8") + _mathjax_setting())
     command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", str(BOOK), "-W", "-q",
@@ -161,6 +162,12 @@ def _copy_chapters(study: Study) -> None:
     for name, path in chapters.items():
         if not (target / name).exists() or (target / name).read_bytes() != path.read_bytes():
             shutil.copy(path, target / name)
+
+
+def _build_page(study: Study) -> None:
+    from ecglib.web import build_page  # torch: needed for nothing else here
+
+    build_page(study)
 
 
 def _mathjax_setting() -> str:

@@ -63,7 +63,8 @@ def test_conda_environment_has_the_bounds_of_pyproject():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = [requirement for extra in project["optional-dependencies"].values() for requirement in extra]
     wanted = dict(normal(requirement) for requirement in [*project["dependencies"], *extras])
-    conda_names = {"torch": "pytorch", "matplotlib": "matplotlib-base", "seaborn": "seaborn-base"}
+    conda_names = {"torch": "pytorch", "matplotlib": "matplotlib-base", "seaborn": "seaborn-base",
+                   "playwright": "playwright-python"}
     wanted = {conda_names.get(name, name): bounds for name, bounds in wanted.items()}
     wanted["python"] = project["requires-python"]
     listed = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))["dependencies"]

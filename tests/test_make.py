@@ -22,7 +22,7 @@ def tree(tmp_path):
     root.mkdir()
     shutil.copy(ROOT / "Makefile", root)
     for folder in ("ecglib", "notebooks", "book"):
-        made = shutil.ignore_patterns("_build", "chapters", "__pycache__", "mathjax")
+        made = shutil.ignore_patterns("_build", "chapters", "__pycache__", "mathjax", "play")
         shutil.copytree(ROOT / folder, root / folder, ignore=made)
     for name in ("pyproject.toml", "constraints.txt"):
         shutil.copy(ROOT / name, root)
@@ -71,6 +71,7 @@ def test_nothing_changed_means_nothing_to_do(tree):
         ("notebooks/08_sample.ipynb", {"08", "10", "11", "render"}),
         ("notebooks/07_train.ipynb", {"07", "08", "10", "11", "render"}),
         ("book/intro.md", {"render"}),
+        ("ecglib/web/page/play.js", {"render"}),
     ],
 )
 def test_a_touched_file_takes_only_its_readers_along(tree, touched, expected):
