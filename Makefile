@@ -72,7 +72,7 @@ clean: ## remove the rendered book and executed chapters; cohorts, runs and .ven
 	rm -rf book/_build book/chapters work/*/chapters
 
 distclean: clean ## remove everything that was made, .venv too
-	rm -rf work .venv book/_static/mathjax book/_static/play
+	rm -rf work .venv book/_static/mathjax
 
 FORCE:
 

@@ -134,7 +134,6 @@ def render(study: Study) -> Path:
         If Jupyter Book is not installed, or finds something to warn of.
     """
     _copy_chapters(study)
-    _build_page(study)
     config = study.folder / "_config.yml"
     write_text(config, (BOOK / "_config.yml").read_text(encoding="utf-8") + _mathjax_setting())
     command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", str(BOOK), "-W", "-q",
@@ -147,7 +146,9 @@ def render(study: Study) -> Path:
         remedy = "it is not installed: run `make setup`" if missing else f"see {study.folder / 'render.log'}"
         warnings = [line for line in log.splitlines() if "WARNING" in line or "ERROR" in line or "rror:" in line]
         raise InputError("\n  ".join([f"jupyter-book failed; {remedy}", *warnings[:10]]))
-    return (BOOK / "_build" / "html" / "index.html").relative_to(ROOT)
+    html = BOOK / "_build" / "html"
+    _build_page(study, html / "play")
+    return (html / "index.html").relative_to(ROOT)
 
 
 def _copy_chapters(study: Study) -> None:
@@ -164,10 +165,11 @@ def _copy_chapters(study: Study) -> None:
             shutil.copy(path, target / name)
 
 
-def _build_page(study: Study) -> None:
+def _build_page(study: Study, target: Path) -> None:
+    """Put the scripts of the page "Play" where only this page loads them: from _static, every page would."""
     from ecglib.web import build_page  # torch: needed for nothing else here
 
-    build_page(study)
+    build_page(study, target)
 
 
 def _mathjax_setting() -> str:

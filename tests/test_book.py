@@ -30,7 +30,7 @@ def test_without_papermill_the_remedy_is_named(tmp_path):
 
 def test_without_jupyter_book_the_remedy_is_named(tmp_path):
     code = ("from ecglib import book\n"
-            "book._copy_chapters = book._build_page = lambda study: None\n"
+            "book._copy_chapters = lambda study: None\n"
             "from ecglib.__main__ import main; raise SystemExit(main(['render', '--preset', 'smoke']))")  # fmt: skip
     done = run_python(code, PYTHONPATH=absent("jupyter_book", tmp_path), ECGLIB_WORK=str(tmp_path / "work"))
     assert done.returncode == 2

@@ -22,7 +22,7 @@ def tree(tmp_path):
     root.mkdir()
     shutil.copy(ROOT / "Makefile", root)
     for folder in ("ecglib", "notebooks", "book"):
-        made = shutil.ignore_patterns("_build", "chapters", "__pycache__", "mathjax", "play")
+        made = shutil.ignore_patterns("_build", "chapters", "__pycache__", "mathjax")
         shutil.copytree(ROOT / folder, root / folder, ignore=made)
     for name in ("pyproject.toml", "constraints.txt"):
         shutil.copy(ROOT / name, root)

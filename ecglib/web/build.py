@@ -1,6 +1,6 @@
 """Make the book's page "Play": the generator of a study and a runtime that executes it, as scripts that need no server.
 
-``book/_static/play`` gets the page's own scripts, ``runtime.js`` (ONNX Runtime Web, bundled from npm) and
+A folder ``play`` beside the book's pages gets this page's own scripts, ``runtime.js`` (ONNX Runtime Web, bundled from npm) and
 ``generator.js`` (the networks, and what the page must know of them). Where a part cannot be made, ``generator.js``
 says so in words, and the book is rendered all the same.
 """
@@ -19,24 +19,24 @@ from typing import Any
 
 from ecglib.diffusion import Generator
 from ecglib.errors import InputError
-from ecglib.runs import ROOT, read_manifest, sha256_of, work_folder, write_text
+from ecglib.runs import read_manifest, sha256_of, work_folder, write_text
 from ecglib.study import Study
 from ecglib.web.describe import describe
 from ecglib.web.graph import Evaluation, export_onnx
 
 PAGE = Path(__file__).parent / "page"
-TARGET = ROOT / "book" / "_static" / "play"
 RUNTIME, BUNDLER = "onnxruntime-web@1.30.0", "esbuild@0.28.2"  # of npm; fetched once, when the book is made
 LIMIT = 12_000_000  # bytes of the whole page
 
 
-def build_page(study: Study, target: Path = TARGET) -> str:
+def build_page(study: Study, target: Path) -> str:
     """Write the scripts of the page for the generator of a study.
 
     Parameters
     ----------
     study : Study
     target : Path
+        ``play`` below the book's pages.
 
     Returns
     -------
