@@ -1,8 +1,8 @@
 """Make the book's page "Play": the generator of a study and a runtime that executes it, as scripts that need no server.
 
-A folder ``play`` beside the book's pages gets this page's own scripts, ``runtime.js`` (ONNX Runtime Web, bundled from npm) and
-``generator.js`` (the networks, and what the page must know of them). Where a part cannot be made, ``generator.js``
-says so in words, and the book is rendered all the same.
+A folder ``play`` beside the book's pages gets this page's own scripts, ``runtime.js`` (ONNX Runtime Web, bundled from
+npm) and ``generator.js`` (the networks, and what the page must know of them). Where a part cannot be made,
+``generator.js`` says so in words, and the book is rendered all the same.
 """
 
 import base64
@@ -15,11 +15,13 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from ecglib.diffusion import Generator
+from ecglib.diffusion.model import WEIGHTS
+from ecglib.diffusion.rhythm import TARGET as RHYTHM_TARGET
 from ecglib.errors import InputError
 from ecglib.runs import read_manifest, sha256_of, work_folder, write_text
+from ecglib.signals import Cohort
 from ecglib.study import Study
 from ecglib.web.describe import describe
 from ecglib.web.graph import Evaluation, export_onnx
@@ -47,32 +49,34 @@ def build_page(study: Study, target: Path) -> str:
     for path in PAGE.iterdir():
         shutil.copy(path, target)
     try:
-        bundle_runtime(target / "runtime.js")
+        shutil.copy(bundled_runtime(), target)
         _write_generator(study, target)
     except InputError as error:
         why = f"This page cannot draw here: {error}."
-        write_text(target / "generator.js", f"Ecglib.missing = {json.dumps(why)};\n")
+        write_text(target / "generator.js", f"globalThis.Ecglib ??= {{}};\nEcglib.missing = {json.dumps(why)};\n")
         print(f"the page Play says: {why}", file=sys.stderr)
         return why
     return ""
 
 
-def bundle_runtime(path: Path) -> None:
-    """Bring ONNX Runtime Web from npm as one classic script, its WebAssembly beside it as text; kept once made.
+def bundled_runtime() -> Path:
+    """Return ``runtime.js``: ONNX Runtime Web as one classic script, its WebAssembly in it as text.
 
-    A page opened from a disk may neither fetch a file nor import a module.
+    A page opened from a disk may neither fetch a file nor import a module. It is fetched from npm once, and kept in
+    ``work/``.
 
     Raises
     ------
     InputError
         If npm is absent or did not deliver.
     """
+    path = work_folder() / "web" / "runtime.js"
     first_line = f"// {RUNTIME} (Microsoft, MIT licence), bundled by {BUNDLER}\n"
-    if path.exists() and path.open(encoding="utf-8").readline() == first_line:
-        return
-    with _scratch("npm-play") as folder:
+    if _starts(path, first_line):
+        return path
+    with _scratch() as folder:
         (folder / "package.json").write_text('{"private": true}')
-        quiet = ["--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock", "--fetch-retries=1", "--silent"]
+        quiet = ["--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock", "--fetch-retries=1"]
         _npm(["npm", "install", *quiet, RUNTIME, BUNDLER], folder)
         dist = folder / "node_modules" / "onnxruntime-web" / "dist"
         _npm([str(folder / "node_modules/.bin/esbuild"), str(dist / "ort.wasm.bundle.min.mjs"), "--bundle", "--minify",
@@ -80,6 +84,7 @@ def bundle_runtime(path: Path) -> None:
         wasm = pack((dist / "ort-wasm-simd-threaded.wasm").read_bytes())
         script = (folder / "ort.js").read_text(encoding="utf-8")
     write_text(path, f'{first_line}{script}\nglobalThis.Ecglib ??= {{}};\nEcglib.wasm = "{wasm}";\n')
+    return path
 
 
 def _npm(command: list[str], folder: Path) -> None:
@@ -95,9 +100,10 @@ def _npm(command: list[str], folder: Path) -> None:
 
 
 @contextmanager
-def _scratch(name: str) -> Iterator[Path]:
-    work_folder().mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f"{name}.", dir=work_folder()) as folder:
+def _scratch() -> Iterator[Path]:
+    place = work_folder() / "web"
+    place.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=place) as folder:
         yield Path(folder)
 
 
@@ -107,23 +113,32 @@ def _write_generator(study: Study, target: Path) -> None:
         run = study.finished_run()
     except InputError:
         raise InputError(f"the generator of this study is not trained yet; run `{study.command}`") from None
-    code = "".join(sha256_of(path) for path in sorted(Path(__file__).parent.glob("*.py")))
-    first_line = f"// {study.folder.name} {sha256_of(run / 'model.safetensors')} {code}\n"
+    code = " ".join(sha256_of(path)[:16] for path in sorted(Path(__file__).parent.glob("*.py")))
+    first_line = f"// {study.folder.name} {sha256_of(run / WEIGHTS)} {code}\n"
     path = target / "generator.js"
-    if path.exists() and path.open(encoding="utf-8").readline() == first_line:
-        return
-    others = sum(file.stat().st_size for file in target.iterdir() if file != path)
-    write_text(path, first_line + generator_script(Generator.load(run), study, room=LIMIT - others))
+    if not _starts(path, first_line):
+        others = sum(file.stat().st_size for file in target.iterdir() if file != path)
+        script = generator_script(run, study.open_cohort(), study.preset, LIMIT - others - len(first_line))
+        write_text(path, first_line + script)
 
 
-def generator_script(generator: Generator, study: Study, *, room: int = LIMIT) -> str:
+def _starts(path: Path, first_line: str) -> bool:
+    if not path.exists():
+        return False
+    with open(path, encoding="utf-8") as file:
+        return file.readline() == first_line
+
+
+def generator_script(run: Path, cohort: Cohort, preset: str, room: int) -> str:
     """Return the text of ``generator.js``.
 
     Parameters
     ----------
-    generator : Generator
-    study : Study
-        Where it comes from, with its cohort.
+    run : Path
+        A finished run.
+    cohort : Cohort
+        What it was trained on.
+    preset : str
     room : int
         Bytes at most: weights are stored in float32 where that fits, else in float16.
 
@@ -132,23 +147,22 @@ def generator_script(generator: Generator, study: Study, *, room: int = LIMIT) -
     InputError
         If it does not fit, or onnx is not installed.
     """
-    weights = sum(parameter.numel() for parameter in generator.network.parameters())
+    generator, manifest = Generator.load(run), read_manifest(run, "run")
+    weights = sum(parameter.numel() for parameter in generator.network.blocks.parameters())
     if 2 * weights > room:  # two bytes each at the least: no graph is made of what cannot fit
-        raise InputError(f"the network of preset {study.preset} has {weights / 1e6:.0f} million weights, too many for "
-                         f"a page of {LIMIT / 1e6:.0f} MB")  # fmt: skip
+        raise InputError(f"the blocks of preset {preset} have {weights / 1e6:.1f} million weights, and there is room "
+                         f"for {room / 1e6:.1f} MB of them")  # fmt: skip
     for half in (False, True):
         models = {name: pack(onnx_bytes(part, half)) for name, part in evaluations(generator).items()}
-        about = describe(generator, study.preset, read_manifest(study.finished_run(), "run"), study.open_cohort(), half)
+        about = describe(generator, preset, manifest, cohort, half)
         text = f"globalThis.Ecglib ??= {{}};\nEcglib.parts = {json.dumps({'about': about, 'models': models})};\n"
         if len(text) <= room:
             return text
-    raise InputError(f"the networks take {len(text) / 1e6:.1f} MB, and the page has room for {room / 1e6:.1f} MB")
+    raise InputError(f"the networks take {len(text) / 1e6:.1f} MB, and there is room for {room / 1e6:.1f} MB of them")
 
 
 def evaluations(generator: Generator) -> dict[str, Evaluation]:
     """Return the networks that the page runs: ``signal``, and ``rhythm`` where the beats are drawn first."""
-    from ecglib.diffusion.rhythm import TARGET as RHYTHM_TARGET
-
     network, rhythm = generator.network, generator.network.rhythm
     parts = {"signal": Evaluation(network, generator.schedule, generator.config.diffusion.target,
                                   generator.signals.n_times)}  # fmt: skip
@@ -159,7 +173,7 @@ def evaluations(generator: Generator) -> dict[str, Evaluation]:
 
 def onnx_bytes(evaluation: Evaluation, half: bool = False) -> bytes:
     """Return an evaluation as the bytes of an ONNX file."""
-    with _scratch("onnx") as folder:
+    with _scratch() as folder:
         export_onnx(evaluation, folder / "graph.onnx", half=half)
         return (folder / "graph.onnx").read_bytes()
 

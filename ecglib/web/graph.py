@@ -2,15 +2,16 @@ r"""The network as a browser can run it: one evaluation, (x_t, t, …) → x0_ha
 
 .. math:: K * u = F^{-1} \big(\hat K \odot F u\big), \qquad F_{fl} = e^{-i \pi f l / L}
 
-The weights and the answer are those of `ecglib.diffusion`. Three things are written otherwise, since a browser's runtime
-has no complex numbers and is slow at Fourier transforms: a transform is a product with a constant matrix of cosines and
-sines; complex matrices are real ones of twice the size; and what depends on the step alone is a table with a row a step.
+The weights and the answer are those of `ecglib.diffusion`. Three things are written otherwise, since a browser's
+runtime has no complex numbers and is slow at Fourier transforms: a transform is a product with a constant matrix of
+cosines and sines; complex matrices are real ones of twice the size; and what depends on the step alone is a table with
+a row a step.
 """
 
 import math
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -43,6 +44,9 @@ class DFT(nn.Module):
         Divide by √n both ways, not by n on the way back.
     """
 
+    there: Tensor
+    back: Tensor
+
     def __init__(self, size: int, length: int, bins: int, ortho: bool = False) -> None:
         super().__init__()
         turn = torch.outer(torch.arange(bins), torch.arange(length)) % size  # whole: the angles are exact
@@ -66,6 +70,9 @@ class DFT(nn.Module):
 
 class Slow(nn.Module):
     """`WienerFilter` on one record, in real arithmetic; its (re, im) pairs are stacked: re of all leads, then im."""
+
+    u: Tensor
+    power: Tensor
 
     def __init__(self, wiener: WienerFilter) -> None:
         super().__init__()
@@ -100,6 +107,14 @@ class Evaluation(nn.Module):
     n_times : int
         L.
     """
+
+    kernels: Tensor
+    steps: Tensor
+    unasked: Tensor
+    given: Tensor
+    alpha_bar: Tensor
+    noise: Tensor
+    signal: Tensor
 
     def __init__(self, network: SSSD, schedule: Schedule, target: str, n_times: int) -> None:
         super().__init__()
@@ -152,7 +167,8 @@ class Evaluation(nn.Module):
             conditions = conditions + (given["conditions"] @ self.given).unflatten(-1, self.unasked.shape)[0]
         steps, skips = self.steps[t][0], torch.zeros_like(x)
         for k, block in enumerate(network.blocks):
-            x, skip = self._block(block, x, steps[k], conditions[k], self.kernels[2 * k], self.kernels[2 * k + 1])
+            first, second = self.kernels[2 * k], self.kernels[2 * k + 1]
+            x, skip = self._block(cast(ResidualBlock, block), x, steps[k], conditions[k], first, second)
             skips = skips + skip
         y = F.relu(network.collect(skips * math.sqrt(1 / len(network.blocks))))
         output = network.unfold(network.leave(y))
