@@ -46,7 +46,7 @@ def build_page(study: Study, target: Path) -> str:
         '' if the page can draw; else why it cannot, as the page says it too.
     """
     target.mkdir(parents=True, exist_ok=True)
-    for path in PAGE.iterdir():
+    for path in (*PAGE.glob("*.js"), *PAGE.glob("*.css")):
         shutil.copy(path, target)
     try:
         shutil.copy(bundled_runtime(), target)

@@ -107,8 +107,8 @@
   // ---- draw
 
   async function draw() {
-    const mine = ++drawing;
     if (!find("seed").reportValidity()) return say("The seed is to be a whole number from 0 to 4294967295.", true);
+    const mine = ++drawing;
     const request = asked();
     const how = { sampler: find("sampler").value, steps: Number(find("steps").value), spacing: generator.about.sampling.spacing,
       guidance: Number(find("guidance").value), seed: Number(find("seed").value) };
