@@ -73,10 +73,10 @@ def facts(generator: Generator, preset: str, manifest: dict[str, Any], cohort: s
     """Say in words what the generator is, whose records it learnt from, and what its ECGs are not."""
     weights = sum(parameter.numel() for parameter in generator.network.parameters())
     learnt = ("virtual patients, who are nobody" if cohort == "virtual" else
-              "records of patients: its weights are part of this page and may hold traces of them, so share the page "
-              "as you would share the records")  # fmt: skip
+              "records of patients: the weights lie in this page and may hold traces of them, so share it as you would "
+              "share the records")  # fmt: skip
     stored = "; weights are rounded to 16 bits here" if half else ""
     return (f"The generator: preset {preset}, {weights / 1e6:.1f} million weights{stored}, trained for "
             f"{generator.config.training.steps:,} steps with seed {generator.config.seed} on {manifest['n_train']:,} "
-            f"records of the cohort {cohort}, {learnt}. It was made with commit {manifest['versions']['commit']}. "
+            f"records of the cohort {cohort} ({learnt}). It was trained at commit {manifest['versions']['commit']}. "
             "Its ECGs are synthetic; they are not for clinical use.")  # fmt: skip
