@@ -55,8 +55,9 @@
       if (!asks.includes(name)) find(name).closest(".play-slider, [role=radiogroup]").hidden = true;
     }
     find("about").textContent = facts;
-    find("form").addEventListener("input", showValues);
-    find("form").addEventListener("change", draw);
+    const typed = (event) => event.target === find("seed"); // drawn while it is typed; a slider, once it is let go
+    find("form").addEventListener("input", (event) => { showValues(); if (typed(event)) draw(); });
+    find("form").addEventListener("change", (event) => { if (!typed(event)) draw(); });
     find("form").addEventListener("submit", (event) => event.preventDefault());
     find("next").addEventListener("click", () => { find("seed").value = (Number(find("seed").value) + 1) % 2 ** 32; draw(); });
     find("frame").addEventListener("input", () => showFrame(Number(find("frame").value)));
@@ -107,13 +108,13 @@
   // ---- draw
 
   async function draw() {
-    if (!find("seed").reportValidity()) return say("The seed is to be a whole number from 0 to 4294967295.", true);
+    if (!find("seed").checkValidity()) return say("The seed is to be a whole number from 0 to 4294967295.", true);
     const mine = ++drawing;
     const request = asked();
     const how = { sampler: find("sampler").value, steps: Number(find("steps").value), spacing: generator.about.sampling.spacing,
       guidance: Number(find("guidance").value), seed: Number(find("seed").value) };
     describeCombination(request.scp_codes);
-    find("result").setAttribute("aria-busy", "true");
+    busy(true);
     const frames = [], still = matchMedia("(prefers-reduced-motion: reduce)").matches;
     const started = performance.now();
     generator.signal.evaluations = generator.signal.milliseconds = 0;
@@ -136,7 +137,13 @@
       say(`Drawing failed: ${error.message}`, true);
       console.error(error);
     }
-    find("result").removeAttribute("aria-busy");
+    busy(false);
+  }
+
+  // While an ECG is being drawn there is nothing whole to take home.
+  function busy(is) {
+    find("result").setAttribute("aria-busy", is);
+    find("csv").disabled = find("svg").disabled = is;
   }
 
   Ecglib.Superseded = class extends Error {};
