@@ -1,5 +1,6 @@
 """The page's parts in Python: the graph equals the network, noise is noise, and what is missing is said in words."""
 
+import shutil
 import sys
 from copy import deepcopy
 
@@ -211,6 +212,16 @@ def test_without_npm_the_page_says_so_and_the_build_goes_on(no_npm, tmp_path, ca
     assert "npm is not installed" in why and RUNTIME in why and why in words(tmp_path / "play")
     assert "the page Play says" in capsys.readouterr().err
     assert (tmp_path / "play" / "play.js").exists() and not (tmp_path / "play" / "runtime.js").exists()
+
+
+@pytest.mark.skipif(shutil.which("npm") is None, reason="npm is not installed")
+def test_an_npm_without_a_network_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("ECGLIB_WORK", str(tmp_path / "work"))
+    monkeypatch.setenv("npm_config_registry", "http://127.0.0.1:9")  # where nobody answers
+    monkeypatch.setenv("npm_config_cache", str(tmp_path / "cache"))
+    why = build_page(Study(), tmp_path / "play")
+    assert "npm could not bring the runtime" in why and why in words(tmp_path / "play")
+    assert list((tmp_path / "work" / "web").iterdir()) == []
 
 
 def with_runtime(folder) -> None:

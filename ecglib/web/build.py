@@ -76,7 +76,8 @@ def bundled_runtime() -> Path:
         return path
     with _scratch() as folder:
         (folder / "package.json").write_text('{"private": true}')
-        quiet = ["--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock", "--fetch-retries=1"]
+        quiet = ["--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock", "--fetch-retries=1",
+                 "--fetch-retry-mintimeout=1000"]  # fmt: skip
         _npm(["npm", "install", *quiet, RUNTIME, BUNDLER], folder)
         dist = folder / "node_modules" / "onnxruntime-web" / "dist"
         _npm([str(folder / "node_modules/.bin/esbuild"), str(dist / "ort.wasm.bundle.min.mjs"), "--bundle", "--minify",
