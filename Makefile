@@ -45,6 +45,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[book,parquet,utility,test,lint]'
 
 	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[book,dp,parquet,test,lint]'
+
+	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[book,web,parquet,test,lint]'
 	@touch $@
 
 # What is to be fetched need not be there yet: set up as for virtual patients.
@@ -111,8 +113,10 @@ FORCE:
 ifdef CHECKED
 STUDY    := work/$(COHORT)-$(PRESET)-s$(SEED)
 SOURCES  := $(shell find ecglib -name '*.py' -o -name '*.csv' -o -name '*.md' -o -path '*/pages/*')
+
+SOURCES  := $(shell find ecglib -path ecglib/web -prune -o -name '*.py' -print -o -name '*.csv' -print -o -name '*.md' -print)
 CHAPTERS := $(patsubst notebooks/%,$(STUDY)/chapters/%,$(wildcard notebooks/[0-9][0-9]_*.ipynb))
-PAGES    := $(wildcard book/*.md book/*.yml book/*.bib book/_static/* book/results/*)
+PAGES    := $(wildcard book/*.md book/*.yml book/*.bib book/_static/* book/results/* ecglib/web/*.py ecglib/web/page/*)
 HTML     := book/_build/html/index.html
 
 .PHONY: book-checked cohort-checked blinded-checked

@@ -146,7 +146,9 @@ def render(study: Study) -> Path:
         remedy = "it is not installed: run `make setup`" if missing else f"see {study.folder / 'render.log'}"
         warnings = [line for line in log.splitlines() if "WARNING" in line or "ERROR" in line or "rror:" in line]
         raise InputError("\n  ".join([f"jupyter-book failed; {remedy}", *warnings[:10]]))
-    return (BOOK / "_build" / "html" / "index.html").relative_to(ROOT)
+    html = BOOK / "_build" / "html"
+    _build_page(study, html / "play")
+    return (html / "index.html").relative_to(ROOT)
 
 
 def _copy_chapters(study: Study) -> None:
@@ -161,6 +163,13 @@ def _copy_chapters(study: Study) -> None:
     for name, path in chapters.items():
         if not (target / name).exists() or (target / name).read_bytes() != path.read_bytes():
             shutil.copy(path, target / name)
+
+
+def _build_page(study: Study, target: Path) -> None:
+    """Put the scripts of the page "Play" where only this page loads them: from _static, every page would."""
+    from ecglib.web import build_page  # torch: needed for nothing else here
+
+    build_page(study, target)
 
 
 def _mathjax_setting() -> str:

@@ -71,6 +71,7 @@ def test_nothing_changed_means_nothing_to_do(tree):
         ("notebooks/08_sample.ipynb", {"08", "10", "11", "15", "render"}),
         ("notebooks/07_train.ipynb", {"07", "08", "10", "11", "14", "15", "render"}),
         ("book/intro.md", {"render"}),
+        ("ecglib/web/page/play.js", {"render"}),
     ],
 )
 def test_a_touched_file_takes_only_its_readers_along(tree, touched, expected):
