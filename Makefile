@@ -40,13 +40,7 @@ setup: $(INSTALLED) ## make .venv and install ecglib with everything the book an
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -m ecglib check
 	@$(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv || { echo "error: $(PYTHON) -m venv failed; on Debian: apt install python3-venv" >&2; exit 2; }
-	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[book,parquet,second-paper,test,lint]'
-
-	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[book,parquet,utility,test,lint]'
-
-	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[book,dp,parquet,test,lint]'
-
-	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[book,web,parquet,test,lint]'
+	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[book,dp,parquet,second-paper,test,utility,web,lint]'
 	@touch $@
 
 # What is to be fetched need not be there yet: set up as for virtual patients.
@@ -112,9 +106,7 @@ FORCE:
 
 ifdef CHECKED
 STUDY    := work/$(COHORT)-$(PRESET)-s$(SEED)
-SOURCES  := $(shell find ecglib -name '*.py' -o -name '*.csv' -o -name '*.md' -o -path '*/pages/*')
-
-SOURCES  := $(shell find ecglib -path ecglib/web -prune -o -name '*.py' -print -o -name '*.csv' -print -o -name '*.md' -print)
+SOURCES  := $(shell find ecglib -path ecglib/web -prune -o -name '*.py' -print -o -name '*.csv' -print -o -name '*.md' -print -o -path '*/pages/*' -print)
 CHAPTERS := $(patsubst notebooks/%,$(STUDY)/chapters/%,$(wildcard notebooks/[0-9][0-9]_*.ipynb))
 PAGES    := $(wildcard book/*.md book/*.yml book/*.bib book/_static/* book/results/* ecglib/web/*.py ecglib/web/page/*)
 HTML     := book/_build/html/index.html
@@ -139,8 +131,8 @@ $(STUDY)/chapters/%.ipynb: notebooks/%.ipynb $(STUDY)/cohort/manifest.json $(SOU
 
 # which chapter reads what another one made
 $(STUDY)/chapters/08_sample.ipynb $(STUDY)/chapters/14_sr_vs_af.ipynb: $(STUDY)/chapters/07_train.ipynb
-$(STUDY)/chapters/10_fidelity.ipynb $(STUDY)/chapters/11_clinical.ipynb: $(STUDY)/chapters/08_sample.ipynb
-$(STUDY)/chapters/15_blinded_reading.ipynb: $(STUDY)/chapters/08_sample.ipynb
+$(foreach name,10_fidelity 11_clinical 12_privacy 13_utility 15_blinded_reading 17_other_datasets,$(STUDY)/chapters/$(name).ipynb): $(STUDY)/chapters/08_sample.ipynb
+$(STUDY)/chapters/16_rare_and_plausible.ipynb: $(STUDY)/chapters/13_utility.ipynb
 
 # a target a cell of the grid; all others are compared with the baselines, which so come first
 ifneq ($(filter ablations-checked,$(MAKECMDGOALS)),)
@@ -154,13 +146,6 @@ $(filter-out $(BASELINES),$(CELLS)): | $(BASELINES)
 $(CELLS): work/ablations/%/09_ablations.ipynb: | $(INSTALLED)
 	@$(PY) -m ecglib execute notebooks/09_ablations.ipynb $@ -p cell $*
 endif
-
-$(STUDY)/chapters/12_privacy.ipynb: $(STUDY)/chapters/08_sample.ipynb
-
-$(STUDY)/chapters/13_utility.ipynb: $(STUDY)/chapters/08_sample.ipynb
-$(STUDY)/chapters/16_rare_and_plausible.ipynb: $(STUDY)/chapters/13_utility.ipynb
-
-$(STUDY)/chapters/17_other_datasets.ipynb: $(STUDY)/chapters/08_sample.ipynb
 
 # the book shows one study at a time
 book/chapters/.study: FORCE

@@ -65,7 +65,6 @@ def test_conda_environment_has_the_bounds_of_pyproject():
     wanted = dict(normal(requirement) for requirement in [*project["dependencies"], *extras])
     conda_names = {"torch": "pytorch", "matplotlib": "matplotlib-base", "seaborn": "seaborn-base",
                    "playwright": "playwright-python"}  # fmt: skip
-                   "playwright": "playwright-python"}
     wanted = {conda_names.get(name, name): bounds for name, bounds in wanted.items()}
     wanted["python"] = project["requires-python"]
     listed = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))["dependencies"]
