@@ -70,7 +70,7 @@ def main(out: Path) -> None:
                          date=str(date.today()))  # fmt: skip
     with atomic_file(out) as temporary:
         head = f"# command: python tools/measure_page.py {out}\n"
-        temporary.write_text(head + table.to_csv(index=False, float_format="%.3g"), encoding="utf-8")
+        temporary.write_text(head + table.to_csv(index=False, float_format="%.4g"), encoding="utf-8")
     print(table.to_string())
 
 
