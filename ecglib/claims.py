@@ -49,12 +49,14 @@ class Finding:
 
 @dataclass(frozen=True)
 class Claim:
-    """A published claim, and how to find what was measured here; `find` returns () where nothing was."""
+    """A published claim: what was found here (() where nothing was), the function that measures it, and its chapter."""
 
     claim: str
     paper: str
     published: str
     find: Callable[[Path], tuple[Finding, ...]]
+    yardstick: str
+    chapter: str
     gap: str
 
 
@@ -135,21 +137,26 @@ def nothing(folder: Path) -> tuple[Finding, ...]:
 MIDT, HEGDE = "MIDT-ECG", "second paper"
 CLAIMS = (
     Claim("inter-lead correlation error against SSSD-ECG", MIDT, "−74 % (arXiv abstract), −70 % (OpenReview summary)",
-          correlation_error, "a training of the paper's size on PTB-XL, with and without the loss, over seeds"),
+          correlation_error, "ecglib.evaluation.fidelity.ilce", "09_ablations",
+          "a training of the paper's size on PTB-XL, with and without the loss, over seeds"),
     Claim("demographic conditioning", MIDT, "better signal-to-noise ratio and personalisation", demographics,
+          "ecglib.evaluation.clinical.age_and_sex", "11_clinical",
           "more seeds, and PTB-XL, whose ages and sexes are real"),
-    Claim("privacy metrics against the baseline", MIDT, "4–8 % better", nothing,
-          "the audit of chapter 12 on both variants, at a size where either leaks at all"),
+    Claim("privacy metrics against the baseline", MIDT, "4–8 % better", nothing, "ecglib.evaluation.privacy.audit",
+          "12_privacy", "the audit on both variants, at a size where either leaks at all"),
     Claim("little data: real + synthetic against real", MIDT, "comparable",
-          lambda folder: little_data(folder, "synthetic"), "PTB-XL; a generator that saw the fraction only"),
+          lambda folder: little_data(folder, "synthetic"), "ecglib.evaluation.utility.run_cell", "13_utility",
+          "PTB-XL; a generator that saw the fraction only"),
     Claim("little data: synthetic alone against real", MIDT, "comparable",
-          lambda folder: little_data(folder, "synthetic only"), "as above"),
-    Claim("F1, synthetic features → real ECGs", HEGDE, "0.80", lambda folder: rhythms(folder, "TSTR", 0.80),
-          "MIMIC-IV-ECG, at the paper's size"),
-    Claim("F1, real features → synthetic ECGs", HEGDE, "0.91", lambda folder: rhythms(folder, "TRTS", 0.91),
+          lambda folder: little_data(folder, "synthetic only"), "ecglib.evaluation.utility.verdict", "13_utility",
           "as above"),
+    Claim("F1, synthetic features → real ECGs", HEGDE, "0.80", lambda folder: rhythms(folder, "TSTR", 0.80),
+          "ecglib.evaluation.sr_af.transfer_table", "14_sr_vs_af", "MIMIC-IV-ECG, at the paper's size"),
+    Claim("F1, real features → synthetic ECGs", HEGDE, "0.91", lambda folder: rhythms(folder, "TRTS", 0.91),
+          "ecglib.evaluation.sr_af.transfer_table", "14_sr_vs_af", "as above"),
     Claim("physicians, blinded", HEGDE, "synthetic pass as real (counts unknown)", nothing,
-          "physicians: `make blinded` writes the sheets, chapter 15 the analysis"),
+          "ecglib.evaluation.blinded.analyse", "15_blinded_reading",
+          "physicians: `make blinded` writes the sheets, and the chapter has the analysis"),
 )  # fmt: skip
 
 
