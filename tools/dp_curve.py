@@ -51,7 +51,7 @@ SMALL = {"network.channels": 24, "network.blocks": 1, "network.state": 32, "netw
 STEPS, PATIENTS, DRAWS, CLIP = 60, 32, 2, 0.2
 PRIVATE = {"training.steps": STEPS, "training.warmup": 5, "training.ema": 0.95, "training.optimiser": "adamw",
            "training.save_every": 20}  # fmt: skip
-RATE = {"nothing": 1e-2, "public run": 1e-3}  # of learning: chosen once, on virtual patients, who are nobody
+RATE = {"nothing": 1e-2, "public run": 1e-3}  # of learning: picked after some seven toy runs on virtual patients
 ROWS = [("nothing", math.inf), ("public run", 0.0), ("nothing", 1.0), ("public run", 1.0), ("public run", math.inf),
         ("public run", 3.0), ("public run", 10.0), ("nothing", 10.0), ("nothing", 3.0)]  # fmt: skip
 ATTACKED = (20, 60, 100, 140)  # t, of 200
