@@ -78,8 +78,7 @@ def audit(comparison: Comparison, metrics: Sequence[Metric], *, seed: int = 0, r
     from it: see `alarms`. Source: this project.
     """
     reference, fresh = _roles(comparison)
-    base = Comparison(comparison.real, comparison.synthetic, comparison.train, reference,
-                      generator=comparison.generator)  # fmt: skip
+    base = comparison.instead(held_out=reference)  # what was measured before is kept
     how: dict[str, Any] = {"seed": seed, "resamples": resamples, "floor": False}
     table = evaluate(base, metrics, folder=folder, **how).drop(columns="floor")
     try:

@@ -107,7 +107,7 @@ def copies(c: Comparison) -> dict[str, float]:
     who compare samples' and training pictures' own similarities. Equation: copy-correlation.
     """
     c.n("train")
-    synthetic = c.once(matches)["synthetic"][:, 0]
+    synthetic = c.once(matches, "train", "synthetic")["synthetic"][:, 0]
     real = c.once(own_matches, "train", "real")["real"][:, 0]
     values = {"largest": float(synthetic.max())}
     for key, share in SHARES.items():
@@ -137,7 +137,7 @@ def suspects(c: Comparison, most: int = 5) -> pd.DataFrame:
         ``synthetic`` and ``train``, rows; ``correlation``; ``delay_s``, of the training record; ``above``, the share of
         records never seen that follow a training record more closely still: 0 for what no real patient does.
     """
-    found = c.once(matches)["synthetic"]
+    found = c.once(matches, "train", "synthetic")["synthetic"]
     real = np.sort(c.once(own_matches, "train", "real")["real"][:, 0])
     order = np.argsort(-found[:, 0], kind="stable")[:most]
     above = 1 - np.searchsorted(real, found[order, 0], side="left") / len(real)

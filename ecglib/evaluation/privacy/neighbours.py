@@ -78,8 +78,8 @@ def dcr(c: Comparison, *, space: Space = BEATS) -> dict[str, float]:
     -------
     dict
         ``nearer``, the share (0.5 best; ties count half); ``distinct``, the share of members among those real records
-        that are the nearest of some synthetic one, each counted once; ``nndr``, the median ratio of the distances to the
-        nearest and the second nearest member, and ``nndr real``, that of the others' records.
+        that are the nearest of some synthetic one, each counted once; ``nndr``, the median ratio of the distances to
+        the nearest and the second nearest member, and ``nndr real``, that of the others' records.
 
     Raises
     ------
