@@ -98,7 +98,7 @@ def reply(generator: Generator, request: dict[str, Any], *, guard: Guard = HARD_
     if excluded:
         raise InputError(f"the request contradicts itself: {'; '.join(excluded)}. Take one of them out")
     drawn = generator.sample(pd.DataFrame([{"ecg_id": 1, **request}]), **how)
-    measures = delineate(drawn.x, drawn.fs, drawn.leads)
+    measures = delineate(drawn.x[:], drawn.fs, drawn.leads)
     figure = ecg_sheet(drawn.x[0], drawn.fs, drawn.leads, title=f"synthetic, asked: {_asked(drawn.table.iloc[0])}")
     return Reply(figure, _table(measures.iloc[0]), _verdict(drawn, measures, guard))
 
