@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from ecglib.diffusion.conditions import RATE_KNOTS
 from ecglib.errors import InputError
 from ecglib.evaluation.guard import Guard
 from ecglib.evaluation.measurements import delineate
@@ -20,6 +21,7 @@ from ecglib.evaluation.plausibility import PROMISES, SOFT, soft_violations
 from ecglib.figures import Figure, describe, ecg_sheet
 from ecglib.signals.cohort import Cohort
 from ecglib.signals.statements import SINUS, STATEMENTS, in_group
+from ecglib.signals.table import LIMITS
 
 if TYPE_CHECKING:
     from ipywidgets import VBox
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
 FIRST: dict[str, Any] = {"scp_codes": {"CLBBB": 100.0, "SR": 0.0}, "age": 70.0, "sex": 1.0, "heart_rate": 75.0}
 """The request that the panel opens with."""
+POSSIBLE = {"age": LIMITS["age"], "heart_rate": (RATE_KNOTS[0], RATE_KNOTS[-1])}  # rates beyond are not told apart
 STEPS = 25  # evaluations that the panel opens with: quick, and good enough to look at
 HARD_ONLY = Guard({}, 0.99)  # hard limits alone; `Guard.fit` adds how long QRS is at an age
 EXCLUSIVE = (  # statements of one set cannot stand beside those of the other, and why
@@ -165,20 +168,21 @@ def panel(generator: Generator, *, seen: Cohort | None = None, guard: Guard = HA
 
     def draw(_: object = None) -> None:
         message.value, sheet.value, measures.value, verdict.value = "drawing …", b"", "", ""
+        sheet.layout.display = "none"  # an empty picture would be drawn as a broken one
         try:
             answer = reply(generator, _request(controls), guard=guard, **_how(controls))
         except InputError as error:
             message.value = f"<b>Not drawn.</b> {escape(str(error))}"
             return
         message.value = ""
-        sheet.value = answer.figure._repr_png_()
+        sheet.value, sheet.layout.display = answer.figure._repr_png_(), None
         measures.value = answer.measures.to_html(border=0)
         verdict.value = escape(answer.verdict)
 
     for control in controls.values():
         control.observe(draw, names="value")
     names = list(controls)
-    columns = [w.VBox([controls[name] for name in part]) for part in (names[:1], names[1:4], names[4:])]
+    columns = [w.VBox([controls[name] for name in part]) for part in (names[:1], names[1:])]
     view = w.VBox([w.HBox(columns, layout=w.Layout(flex_flow="row wrap")), message, sheet, verdict, measures])
     view.controls, view.message, view.sheet, view.measures, view.verdict = controls, message, sheet, measures, verdict
     draw()
@@ -202,8 +206,8 @@ def _controls(generator: Generator, offered: list[tuple[str, str]]) -> dict[str,
     first = [code for code in FIRST["scp_codes"] if code in dict(offered).values()]
     late: dict[str, Any] = {"continuous_update": False}
     return {
-        "statements": w.SelectMultiple(options=offered, value=first, rows=9, description="statements",
-                                       layout=w.Layout(width="30em")),
+        "statements": w.SelectMultiple(options=offered, value=first, rows=13, description="statements",
+                                       layout=w.Layout(width="36em")),
         "age": w.Text(f"{FIRST['age']:g}", description="age, years", placeholder="unknown", **late),
         "sex": w.Dropdown(options=[("woman", 1.0), ("man", 0.0), ("unknown", None)], value=FIRST["sex"],
                           description="sex"),
@@ -223,10 +227,14 @@ def _request(controls: dict[str, Any]) -> dict[str, Any]:
 
 def _number(name: str, text: str) -> float:
     """Read what was typed; nothing typed means unknown."""
+    low, high = POSSIBLE[name]
     try:
-        return float(text.replace(",", ".")) if text.strip() else np.nan
+        value = float(text.replace(",", ".")) if text.strip() else np.nan
     except ValueError:
-        raise InputError(f"{name}={text!r}; expected a number, or nothing for unknown") from None
+        value = np.inf
+    if text.strip() and not low <= value <= high:  # NaN fails too
+        raise InputError(f"{name}={text!r}; expected a number from {low:g} to {high:g}, or nothing for unknown")
+    return value
 
 
 def _how(controls: dict[str, Any]) -> dict[str, Any]:
