@@ -8,6 +8,8 @@ from ecglib.signals.statements import STATEMENTS, superclasses
 
 COLUMNS = ("ecg_id", "patient_id", "age", "sex", "height", "weight", "heart_rate", "scp_codes", "strat_fold")
 
+LIMITS = {"age": (0, 120), "height": (20, 250), "weight": (1, 400), "heart_rate": (5, 400)}  # years, cm, kg, /min
+
 
 def check_table(table: pd.DataFrame) -> pd.DataFrame:
     """Return the table with every column of `COLUMNS`, in standard types; unknown values are NaN.
@@ -26,7 +28,7 @@ def check_table(table: pd.DataFrame) -> pd.DataFrame:
     if "patient_id" not in table:
         table["patient_id"] = table["ecg_id"]
     _refuse(table, table["patient_id"].isna(), "patient_id", "an id for each record")
-    for name, (low, high) in {"age": (0, 120), "height": (20, 250), "weight": (1, 400), "heart_rate": (5, 400)}.items():
+    for name, (low, high) in LIMITS.items():
         table[name] = _numbers(table, name)
         _refuse(table, ~(table[name].isna() | table[name].between(low, high)), name, f"{low} to {high}, or NaN")
     table["sex"] = _numbers(table, "sex")
