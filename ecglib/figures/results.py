@@ -12,8 +12,8 @@ from ecglib.figures.style import Figure, expect, style
 if TYPE_CHECKING:
     from ecglib.claims import Finding
 
-ROW, HEAD, WIDTH = 0.3, 0.75, 9.0  # inches of a finding, of a claim's title and axis, and of the figure
-LONGEST = 46
+ROW, HEAD, WIDTH = 0.36, 0.75, 9.0  # inches of a finding, of a claim's title and axis, and of the figure
+LONGEST = 60  # characters of a line
 
 
 def published_beside(found: Mapping[str, Sequence[Finding]]) -> Figure:
@@ -53,5 +53,5 @@ def published_beside(found: Mapping[str, Sequence[Finding]]) -> Figure:
 
 
 def _label(finding: Finding) -> str:
-    name = finding.here.split(":")[0] + "; " if ":" in finding.here else ""
-    return name + (finding.on if len(finding.on) <= LONGEST else finding.on[: LONGEST - 1] + "…")
+    lines = [*([finding.here.split(":")[0]] if ":" in finding.here else []), *finding.on.split("; ")]
+    return "\n".join(line if len(line) <= LONGEST else line[: LONGEST - 1] + "…" for line in lines[:2])
