@@ -188,7 +188,8 @@ def run(cell: Cell, *, progress: bool = True) -> pd.DataFrame:
 def collect(path: Path = RESULTS) -> pd.DataFrame:
     """Add the rows of cells run here to the committed table, and return it; a row that stands there already stays."""
     found = [pd.read_csv(row) for row in sorted((work_folder() / "ablations").glob(f"*/{ROW}"))]
-    table = pd.concat([results(path), *found], ignore_index=True)
+    known = results(path)
+    table = pd.concat([*([] if known.empty else [known]), *found], ignore_index=True) if found else known
     table = table.drop_duplicates([*KEY, "metric", "key"], keep="first")
     table = table.sort_values([*KEY[1:], "variant"], kind="stable")
     head = "# command: make ablations; a cell that stands here is not run again: delete its rows to run it anew\n"
