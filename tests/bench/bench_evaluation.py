@@ -1,7 +1,8 @@
 """The delineator's time a record, and the whole evaluation of as many records as PTB-XL's test fold has."""
 
 import contextlib
-import multiprocessing
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -80,9 +81,8 @@ def main() -> None:
     """Run both."""
     delineation()
     with tempfile.TemporaryDirectory() as name:
-        preparing = multiprocessing.get_context("spawn").Process(target=prepare, args=(Path(name),))
-        preparing.start()
-        preparing.join()
+        code = f"from tests.bench.bench_evaluation import *; prepare(Path({name!r}))"
+        subprocess.run([sys.executable, "-c", code], check=True)
         whole(Path(name))
 
 
