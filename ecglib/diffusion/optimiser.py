@@ -1,15 +1,16 @@
 r"""The optimiser: AdamW for everything, or Muon for the matrices inside the blocks and AdamW for the rest.
 
-Muon replaces a matrix's averaged gradient by the nearest orthogonal matrix, so that directions a gradient favours do
-not drown the others. A small network learns more in the same number of steps (the table of trials says how much).
+With Muon (`ecglib.diffusion.muon`) a small network learns more in the same number of steps: the table of trials says
+how much.
 
-Source: Loshchilov & Hutter, AdamW, 2019; Jordan et al., Muon, 2024, in PyTorch's implementation.
+Source: Loshchilov & Hutter, AdamW, 2019, in PyTorch's implementation.
 """
 
 import torch
 from torch import Tensor, nn
 
 from ecglib.config import TrainingConfig
+from ecglib.diffusion.muon import Muon
 
 
 class Optimiser:
@@ -30,8 +31,8 @@ class Optimiser:
         rest = [p for p in named.values() if id(p) not in chosen]
         rate, decay = config.learning_rate, config.weight_decay
         self.parts: list[torch.optim.Optimizer] = [torch.optim.AdamW(rest, lr=rate, weight_decay=decay, fused=True)]
-        if inner:  # the updates are scaled to AdamW's, so that one learning rate serves both
-            self.parts.append(torch.optim.Muon(inner, lr=rate, weight_decay=decay, adjust_lr_fn="match_rms_adamw"))
+        if inner:
+            self.parts.append(Muon(inner, lr=rate, weight_decay=decay))
 
     def step(self, rate: float) -> None:
         """Update the weights with the learning rate `rate`."""
@@ -54,7 +55,7 @@ class Optimiser:
                 place, k, name = key.split(".")
                 if int(place) == i:
                     moments.setdefault(int(k), {})[name] = value
-            names = {"momentum_buffer"} if isinstance(part, torch.optim.Muon) else {"step", "exp_avg", "exp_avg_sq"}
+            names = {"momentum_buffer"} if isinstance(part, Muon) else {"step", "exp_avg", "exp_avg_sq"}
             fits = moments and all(k < len(parameters) and m.keys() == names and all(
                 value.shape == parameters[k].shape for name, value in m.items() if name != "step")
                 for k, m in moments.items())  # fmt: skip

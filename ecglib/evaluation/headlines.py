@@ -1,6 +1,7 @@
 """What ablations and results are reported by: few metrics, each for a claim of the papers or a known weakness."""
 
 from ecglib.evaluation import clinical, fidelity, rhythm
+from ecglib.evaluation.privacy import mir, nnaa
 
 METRICS = (
     fidelity.ilce,  # inter-lead correlation: the paper's first claim, in three forms
@@ -15,4 +16,6 @@ METRICS = (
     clinical.kept_promises,
     clinical.age_and_sex,  # personalisation
     clinical.implausibility,
+    mir,  # privacy, by the two metrics that the paper names
+    nnaa,
 )
