@@ -22,7 +22,7 @@ ITERATIONS = 5
 
 
 def orthogonal(g: Tensor) -> Tensor:
-    """Return nearly orthogonal matrices with the singular vectors of `g`, float32 (K, m, n): values about 0.7 to 1.2."""
+    """Return nearly orthogonal matrices with the singular vectors of `g`, float32 (K, m, n): values 0.7 to 1.2."""
     tall = g.shape[-2] > g.shape[-1]
     x = g.mT if tall else g
     x = x / torch.linalg.matrix_norm(x, keepdim=True).clamp(min=1e-7)
