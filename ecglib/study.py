@@ -16,6 +16,9 @@ from ecglib.runs import MANIFEST, ROOT, read_manifest, work_folder
 if TYPE_CHECKING:
     from ecglib.signals.cohort import Cohort
 
+SHIPPED = ROOT / "ecglib" / "shipped"
+
+
 @dataclass(frozen=True)
 class Study:
     """One (cohort, preset, seed) and its files.
@@ -27,6 +30,9 @@ class Study:
     preset : str
         A preset of `Config`.
     seed : int
+    run : str
+        Whose weights `finished_run` gives: those that this study has trained, where empty; ``shipped``, those that come
+        with the package (`SHIPPED`); or the folder of another finished run.
 
     Raises
     ------
@@ -37,6 +43,7 @@ class Study:
     cohort: str = "virtual"
     preset: str = "quick"
     seed: int = 0
+    run: str = ""
 
     def __post_init__(self) -> None:
         choose("cohort", self.cohort, COHORTS)
@@ -118,6 +125,10 @@ class Study:
 
     def finished_run(self) -> Path:
         """Return the folder of the finished run; `InputError` naming the make target if it is not finished."""
+        if self.run:
+            run = SHIPPED if self.run == "shipped" else Path(self.run)
+            read_manifest(run, "run")
+            return run
         run = self.run_folder()
         if not (run / MANIFEST).exists():
             raise InputError(f"{run} holds no finished training run; run `{self.command}` (chapter 07_train makes it)")

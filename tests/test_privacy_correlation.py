@@ -62,6 +62,7 @@ def compared() -> Comparison:
 def test_five_per_cent_of_copies_are_found_and_named(compared):
     table = evaluate(compared, [copies], resamples=0, floor=False).set_index("key")
     assert table.loc["largest", "value"] == pytest.approx(1, abs=1e-3)
+    assert table.loc["doubles", "value"] == 0.05 and table.loc["doubles", "ci_low"] > 0.02
     for key in ("share 1%", "share 0.1%"):
         assert 0.05 <= table.loc[key, "value"] <= 0.08 and table.loc[key, "ci_low"] > 0.02
     found = suspects(compared, 10)
@@ -71,7 +72,7 @@ def test_five_per_cent_of_copies_are_found_and_named(compared):
 
 def test_fresh_records_are_above_as_often_as_the_threshold_says(compared):
     fresh = compared.instead(synthetic=random_cohort(300, seed=5, n_times=500, first_id=3001))
-    assert copies(fresh)["share 1%"] < 0.04
+    assert copies(fresh)["share 1%"] < 0.04 and copies(fresh)["doubles"] == 0
 
 
 def test_order_of_records_is_nothing(compared):
@@ -84,6 +85,8 @@ def test_order_of_records_is_nothing(compared):
 def test_refusals(compared):
     few = Comparison(compared.real.select(range(100)), compared.synthetic, train=compared.train)
     table = evaluate(few, [copies], resamples=0, floor=False).set_index("key")
+    fewer = evaluate(few.instead(real=few.real.select(range(99))), [copies], resamples=0, floor=False)
+    assert fewer.set_index("key")["value"].drop("largest").isna().all()
     assert np.isfinite(table.loc["share 1%", "value"]) and np.isnan(table.loc["share 0.1%", "value"])
     assert "it needs 1,000 records that the generator never saw, and there are 100" in table.loc["share 0.1%", "reason"]
     with pytest.raises(NotComputable, match="role train"):

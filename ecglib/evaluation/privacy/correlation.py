@@ -23,6 +23,7 @@ BAND_HZ = (0.5, 15.0)
 LAGS_HZ, FINE_HZ = 50, 400  # how finely records are shifted: all of them, and then the likeliest
 LIKELIEST = 16
 SHARES = {"share 1%": 0.01, "share 0.1%": 0.001}  # of patients never seen that lie above the threshold, by its making
+DOUBLES_NEED = 100  # patients never seen, for the best of them to say anything
 MEGABYTES = 64
 
 
@@ -93,13 +94,15 @@ def copies(c: Comparison) -> dict[str, float]:
     -------
     dict
         ``share 1%`` and ``share 0.1%``: synthetic records whose best correlation with a training record exceeds the
-        99th (99.9th) percentile of the same in `real`: 0.01 (0.001) best. ``largest``, the best correlation of all.
+        99th (99.9th) percentile of the same in `real`: 0.01 (0.001) best. ``doubles``, those that come twice as close
+        to 1 as anyone in `real` does: 0 best, and with so little chance in it that a few copies stand out.
+        ``largest``, the best correlation of all.
 
     Raises
     ------
     NotComputable
         If a role is missing. A share is refused where fewer than one record of `real` would lie above the threshold: it
-        needs 100 (1,000).
+        needs 100 (1,000), and ``doubles`` 100.
 
     Notes
     -----
@@ -110,14 +113,15 @@ def copies(c: Comparison) -> dict[str, float]:
     synthetic = c.once(matches, "train", "synthetic")["synthetic"][:, 0]
     real = c.once(own_matches, "train", "real")["real"][:, 0]
     values = {"largest": float(synthetic.max())}
-    for key, share in SHARES.items():
-        least = round(1 / share)
+    thresholds = {key: (np.quantile(real, 1 - share), round(1 / share)) for key, share in SHARES.items()}
+    thresholds["doubles"] = 1 - (1 - real.max()) / 2, DOUBLES_NEED
+    for key, (threshold, least) in thresholds.items():
         if c.whole and len(real) < least:
             why = f"it needs {least:,} records that the generator never saw, and there are {len(real):,}"
             c.note(refused={key: why})
             values[key] = np.nan
             continue
-        above = synthetic > np.quantile(real, 1 - share)
+        above = synthetic > threshold
         values[key] = float(above.mean())
         if c.whole:
             c.note(exact={key: clopper_pearson(int(above.sum()), len(above))})
