@@ -108,7 +108,7 @@ ifdef CHECKED
 STUDY    := work/$(COHORT)-$(PRESET)-s$(SEED)
 SOURCES  := $(shell find ecglib -path ecglib/web -prune -o -name '*.py' -print -o -name '*.csv' -print -o -name '*.md' -print -o -path '*/pages/*' -print)
 CHAPTERS := $(patsubst notebooks/%,$(STUDY)/chapters/%,$(wildcard notebooks/[0-9][0-9]_*.ipynb))
-PAGES    := $(wildcard book/*.md book/*.yml book/*.bib book/_static/* book/results/* ecglib/web/*.py ecglib/web/page/*)
+PAGES    := $(wildcard ecglib/shipped/* book/*.md book/*.yml book/*.bib book/_static/* book/results/* ecglib/web/*.py ecglib/web/page/*)
 HTML     := book/_build/html/index.html
 
 .PHONY: book-checked cohort-checked blinded-checked

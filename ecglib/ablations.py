@@ -16,6 +16,7 @@ from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from ecglib.config import Config
@@ -137,7 +138,8 @@ def run(cell: Cell, *, progress: bool = True) -> pd.DataFrame:
     -------
     DataFrame
         One row a metric and key, as `evaluate` gives, with ``difference``, ``difference_low`` and ``difference_high``:
-        the value less the baseline's, paired over patients; ``seconds``, the training's time. Also in `ROW`.
+        the value less the baseline's, paired over patients; ``seconds``, the training's time, NaN where another cell
+        had trained the same. Also in `ROW`.
 
     Raises
     ------
@@ -157,12 +159,12 @@ def run(cell: Cell, *, progress: bool = True) -> pd.DataFrame:
     cohort = study.open_cohort()
     training, _, test = cohort.split()
     asked = test.select(range(min(len(test), cell.config.cohort.n_evaluate)))
-    began = time.perf_counter()
     learnt = cell.config.override({f"sampling.{name}": value for name, value in
                                    vars(Config.preset(cell.preset).sampling).items()})  # fmt: skip
-    trained = train(learnt, cohort, work_folder() / "ablations" / "runs" / f"{cell.cohort}-{learnt.id}",
-                    progress=progress)  # fmt: skip
-    seconds = time.perf_counter() - began
+    trained = work_folder() / "ablations" / "runs" / f"{cell.cohort}-{learnt.id}"
+    there, began = (trained / MANIFEST).exists(), time.perf_counter()
+    train(learnt, cohort, trained, progress=progress)
+    seconds = np.nan if there else round(time.perf_counter() - began)
     samples = cell.folder / "samples"
     if not (samples / MANIFEST).exists():
         drawn = vars(cell.config.sampling)
@@ -178,7 +180,7 @@ def run(cell: Cell, *, progress: bool = True) -> pd.DataFrame:
         paired = paired.rename(columns={"low": "difference_low", "high": "difference_high"})
         table = table.merge(paired, how="left", on=["metric", "key"])
     table = table.assign(variant=cell.variant, cohort=cell.cohort, preset=cell.preset, seed=cell.seed,
-                         n_train=len(training), steps=cell.config.training.steps, seconds=round(seconds),
+                         n_train=len(training), steps=cell.config.training.steps, seconds=seconds,
                          commit=commit(), date=str(datetime.date.today()), torch=version("torch"))  # fmt: skip
     with atomic_file(cell.folder / ROW) as temporary:
         table.to_csv(temporary, index=False, float_format="%.5g")

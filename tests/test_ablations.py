@@ -124,7 +124,8 @@ def test_reductions_by_hand():
 
 
 def test_make_runs_baselines_first_and_each_cell_once():
-    done = subprocess.run(["make", "-n", "CHECKED=1", "ablations-checked"], cwd=ROOT, capture_output=True, text=True)
+    command = ["make", "--no-print-directory", "-n", "CHECKED=1", "ablations-checked"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     planned = [line.split("-p cell ")[1] for line in done.stdout.splitlines() if "-p cell " in line]
     left = [cell.name for cell in pending(grid(), results())]
     assert sorted(planned) == sorted(left) and done.stdout.splitlines()[-1].endswith("ablations --collect")

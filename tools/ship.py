@@ -22,6 +22,16 @@ LARGEST = 10e6  # bytes
 PARTS = ("config.json", "model.json", "model.safetensors", "log.csv", MANIFEST)
 
 
+def as_markdown(table: pd.DataFrame) -> str:
+    """Return the table for the page of cards: what could be measured, with interval and floor."""
+    lines = ["| metric | key | value | 95 % interval | real against real | n |", "|---|---|---|---|---|---|"]
+    for row in table[table["value"].notna()].itertuples():
+        interval = f"{row.ci_low:.3g} … {row.ci_high:.3g}" if np.isfinite(row.ci_low) else ""
+        floor = f"{row.floor:.3g}" if np.isfinite(row.floor) else ""
+        lines.append(f"| {row.metric} | {row.key} | {row.value:.3g} | {interval} | {floor} | {row.n:.0f} |")
+    return "\n".join(lines) + "\n"
+
+
 def main() -> None:
     """Train, judge, copy."""
     study = Study("virtual", "small", 0)
@@ -46,6 +56,7 @@ def main() -> None:
         with atomic_file(folder / "evaluation.csv") as temporary:
             head = f"# command: python tools/ship.py, with torch {version('torch')}; {len(real)} test patients\n"
             temporary.write_text(head + table.to_csv(index=False, float_format="%.4g"), encoding="utf-8")
+        (folder / "evaluation.md").write_text(as_markdown(table), encoding="utf-8")
     print(table.to_string(), f"\n{size / 1e6:.1f} MB in {SHIPPED}")
 
 

@@ -155,17 +155,13 @@ def implausibility(c: Comparison) -> dict[str, float]:
         If a side has fewer than 8 records that can be measured.
     """
     shares = []
-    values = {role: c.terms(role, measured) for role in ("real", "synthetic")}
-    for role, of_role in values.items():
-        known = np.isfinite(of_role[:, MEASURES.index("heart_rate")])
+    for role, broken in c.once(_broken_limits, "real", "synthetic").items():
+        known = np.isfinite(broken[:, 0])
         if known.sum() < LEAST_RECORDS:
             raise NotComputable(f"it needs at least {LEAST_RECORDS} records that can be measured and {role} has "
                                 f"{known.sum()}")  # fmt: skip
-        measures = pd.DataFrame(of_role[known], columns=list(MEASURES))
-        codes = c.table(role)["scp_codes"][known]
-        hard, soft = hard_violations(measures, codes), soft_violations(measures, codes)
-        shares.append(np.array([hard.any(axis=1).mean(), soft.any(axis=1).mean(), *hard.mean(), *soft.mean()]))
-    c.note(_unmeasurable(*values.values()))
+        shares.append(broken[known].mean(axis=0))
+    c.note(_unmeasurable(*(c.terms(role, measured) for role in ("real", "synthetic"))))
     names = ["hard", "soft", *(f"hard {name}" for name in HARD), *(f"soft {name}" for name in SOFT)]
     return dict(zip(names, (shares[1] - shares[0]).tolist(), strict=True))
 
@@ -185,6 +181,19 @@ def _means(c: Comparison, gaps: dict[str, np.ndarray]) -> dict[str, float]:
 def _unmeasurable(*values: np.ndarray) -> str:
     lost = sum(int(np.isnan(each[:, MEASURES.index("heart_rate")]).sum()) for each in values)
     return f"{lost} records that cannot be measured left out" if lost else ""
+
+
+def _broken_limits(c: Comparison) -> dict[str, np.ndarray]:
+    """Return 1 where a record is outside of any hard, any soft, each hard and each soft limit; NaN if unknown."""
+    found = {}
+    for role in ("real", "synthetic"):
+        measures = pd.DataFrame(c.terms(role, measured), columns=list(MEASURES))
+        codes = c.table(role)["scp_codes"]
+        hard, soft = hard_violations(measures, codes), soft_violations(measures, codes)
+        broken = np.column_stack([hard.any(axis=1), soft.any(axis=1), hard, soft]).astype(np.float64)
+        broken[measures["heart_rate"].isna()] = np.nan
+        found[role] = broken
+    return found
 
 
 def _read_age_and_sex(c: Comparison) -> dict[str, np.ndarray]:

@@ -46,10 +46,10 @@ def rr_coherence(c: Comparison) -> dict[str, float]:
     lost = int(np.isnan(real).sum() + np.isnan(synthetic).sum())
     if lost:
         c.note(f"{lost} records with fewer than 3 beats left out")
+    asked, answered = c.terms("real", rhythms_of), c.terms("synthetic", rhythms_of)
     result = {}
-    for rhythm in in_group("rhythm"):
-        a, b = (values[_carries(c, role, rhythm) & ~np.isnan(values)]
-                for role, values in (("real", real), ("synthetic", synthetic)))  # fmt: skip
+    for k, rhythm in enumerate(in_group("rhythm")):
+        a, b = real[asked[:, k] & ~np.isnan(real)], synthetic[answered[:, k] & ~np.isnan(synthetic)]
         if min(len(a), len(b)) >= LEAST_RECORDS:
             result[rhythm] = float(wasserstein_distance(a, b))
     if not result:
@@ -57,8 +57,10 @@ def rr_coherence(c: Comparison) -> dict[str, float]:
     return result
 
 
-def _carries(c: Comparison, role: str, statement: str) -> np.ndarray:
-    return c.table(role)["scp_codes"].map(lambda codes: statement in codes).to_numpy(bool)
+def rhythms_of(cohort: Cohort) -> np.ndarray:
+    """Tell which rhythm statements each record carries: bool (n_records, n_rhythms)."""
+    names = in_group("rhythm")
+    return np.array([[name in codes for name in names] for codes in cohort.table["scp_codes"]], bool)
 
 
 METRICS = (rr_coherence,)
