@@ -7,16 +7,12 @@ can compare with the paper, and see why template SNR (`ecglib.evaluation.fidelit
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
-
 import numpy as np
 from scipy.ndimage import uniform_filter
 
 from ecglib.config import Config
 from ecglib.evaluation.comparison import Comparison, NotComputable
-from ecglib.evaluation.records import BLOCK, LEAST_RECORDS, twelve_leads
-from ecglib.parallel import chunked, in_order
+from ecglib.evaluation.records import LEAST_RECORDS, twelve_leads
 from ecglib.signals.cohort import Cohort
 
 WINDOW = 64  # samples, of spectrograms
@@ -59,19 +55,13 @@ def paired_measures(c: Comparison) -> dict[str, float]:
 
 
 def _measures(real: Cohort, of_real: np.ndarray, synthetic: Cohort, of_synthetic: np.ndarray) -> np.ndarray:
-    """Measure pairs, given as rows of both: float64 (n_pairs, 5), in the order of `NAMES`; on all cores."""
-    pairs = chunked(list(zip(of_real, of_synthetic, strict=True)), BLOCK)
-    return np.concatenate(list(in_order(partial(_measure_some, real, synthetic), pairs)))
-
-
-def _measure_some(real: Cohort, synthetic: Cohort, pairs: Sequence[tuple[int, int]]) -> np.ndarray:
+    """Measure pairs, given as rows of both: float64 (n_pairs, 5), in the order of `NAMES`."""
     import torch  # only here: other metrics need none
 
     from ecglib.diffusion.mel import MelLoss
     from ecglib.variants import variant
 
     mel = MelLoss(Config().override(variant("mel-v6")).mel, real.fs)
-    of_real, of_synthetic = np.array(pairs).T
     rows = []
     for (_, x), (_, y) in zip(twelve_leads(real, of_real), twelve_leads(synthetic, of_synthetic), strict=True):
         error = ((x - y) ** 2).sum(axis=-1)  # (B, 12)

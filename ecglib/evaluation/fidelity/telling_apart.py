@@ -23,12 +23,20 @@ FEATURES = (*MEASURES, "mean_correlation", "lowest_correlation",
 
 def record_features(cohort: Cohort) -> np.ndarray:
     """Return `FEATURES` of every record, float64 (n_records, 25): measures, likeness of beats and leads, powers."""
+    return np.concatenate([measured(cohort), _leads_and_powers(cohort)], axis=1)
+
+
+def _features(c: Comparison, role: str) -> np.ndarray:
+    """`record_features`, of which the measures are those that other metrics have asked for already."""
+    return np.concatenate([c.terms(role, measured), c.terms(role, _leads_and_powers)], axis=1)
+
+
+def _leads_and_powers(cohort: Cohort) -> np.ndarray:
     lead = correlations(cohort)
     empty = ~np.isfinite(lead).any(axis=1)
     lead[empty] = 0.0  # every lead flat: as uncorrelated as can be; its measures are NaN and say so
-    parts = [measured(cohort), np.nanmean(np.abs(lead), axis=1)[:, None],
-             np.nanmin(lead, axis=1)[:, None], _band_powers_db(cohort)]  # fmt: skip
-    return np.concatenate(parts, axis=1)
+    likeness = np.column_stack([np.nanmean(np.abs(lead), axis=1), np.nanmin(lead, axis=1)])
+    return np.concatenate([likeness, _band_powers_db(cohort)], axis=1)
 
 
 def two_sample(c: Comparison) -> dict[str, float]:
@@ -71,7 +79,7 @@ def giveaways(c: Comparison) -> pd.DataFrame:
         ``feature``; ``auc`` of this feature alone, 0.5–1, among records that have it; ``real`` and ``synthetic``
         medians; ``missing_real`` and ``missing_synthetic``, shares of records that do not have it.
     """
-    real, synthetic = c.terms("real", record_features), c.terms("synthetic", record_features)
+    real, synthetic = _features(c, "real"), _features(c, "synthetic")
     rows = []
     for k, name in enumerate(FEATURES):
         a, b = (values[np.isfinite(values[:, k]), k] for values in (real, synthetic))
@@ -85,7 +93,7 @@ def giveaways(c: Comparison) -> pd.DataFrame:
 
 def _scores(c: Comparison) -> dict[str, np.ndarray]:
     """Return how synthetic each record looks to trees that saw none of its patient's."""
-    real, synthetic = c.terms("real", record_features), c.terms("synthetic", record_features)
+    real, synthetic = _features(c, "real"), _features(c, "synthetic")
     x = np.concatenate([real, synthetic])
     y = np.repeat([0, 1], [len(real), len(synthetic)])
     patients = c.patients()
