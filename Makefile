@@ -26,7 +26,7 @@ help: ## show this help
 	@echo
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
-	@echo "  PRESET   smoke: every step once, in minutes, to see that all runs. quick: the default, 2 cores, about 20 min."
+	@echo "  PRESET   smoke: every step once, in minutes, to see that all runs. quick: the default, 2 cores, about half an hour."
 	@echo "           small: more of the same, perhaps an hour. paper: SSSD-ECG's size, wants a GPU."
 	@echo "  COHORT   virtual needs no data. ludb, ptb-xl, mimic-iv-ecg and challenge-2021 are fetched by make data, or lie"
 	@echo "           below DATA, which may hold blanks; folder: your own records below DATA, with a records.csv."
