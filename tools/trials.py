@@ -1,9 +1,9 @@
 """Train variants of a preset and measure what each changes: ``python tools/trials.py TRIALS.csv OUT.csv``.
 
-TRIALS.csv has the columns ``name``, ``preset``, ``seed``, ``samplers`` (few, three or all) and ``changes``, JSON of the
-dotted names of `Config` and their values. Each row is trained below ``work/trials/`` and sampled; OUT.csv gets one row a
-trial and sampler, and the floor: real records against other real ones. Rows already in OUT.csv are not done again, so
-it can be stopped.
+TRIALS.csv has the columns ``name``, ``preset``, ``seed``, ``samplers`` (few, three or all) and ``changes``, JSON of
+the dotted names of `Config` and their values. Each row is trained below ``work/trials/`` and sampled; OUT.csv has a row
+a trial and sampler, and the floor: real records against other real ones. What OUT.csv holds is not done again, so the
+command can be stopped.
 Trials run side by side with one thread each: two that share two cores do more steps a second than one that has both.
 """
 
