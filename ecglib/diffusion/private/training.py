@@ -107,9 +107,11 @@ class _Plan:
 
     @property
     def rate(self) -> float:
+        """The chance of a patient to be drawn in a step."""
         return self.privacy.patients / self.n_patients
 
     def to_json(self) -> str:
+        """Return what is kept beside the run: the promise, and the numbers it was computed from."""
         kept = {"n_patients": self.n_patients, "rate": self.rate, "noise": self.noise, "steps": self.steps}
         return json.dumps({**json.loads(self.privacy.to_json()), **kept}, indent=2, sort_keys=True) + "\n"
 
@@ -200,6 +202,7 @@ class _Loop:
         return network
 
     def run(self, progress: bool, stop_after: int | None) -> None:
+        """Take the steps that are left, up to `stop_after`, saving now and then."""
         t = self.config.training
         last = t.steps if stop_after is None else min(t.steps, stop_after)
         bar = tqdm(total=t.steps, initial=self.step, unit="step", desc="private training", disable=not progress)
