@@ -6,7 +6,7 @@ five times over, from the gradient over its Frobenius norm, takes every singular
 singular value decomposition), so that directions a gradient favours do not drown the others (equation muon).
 
 PyTorch has Muon, too, but iterates in bfloat16, which processors without bfloat16 units only imitate: on one with
-AVX2 alone, nine tenths of a training step went there. Here it is float32, and matrices of one shape go together.
+AVX2 alone, more than half of a training step went there. Here it is float32, and matrices of one shape go together.
 
 Source: Jordan et al., Muon, 2024 (the iteration, its coefficients, Nesterov momentum); Liu et al., Muon is scalable for
 LLM training, 2025 (the step's size, so that AdamW's learning rates serve).
