@@ -163,6 +163,15 @@ def differences(table: Table, data: Features) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def with_older(new: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """Add the rows of the table on disk that `new` lacks, or has over fewer seeds: their predictions are elsewhere."""
+    if not path.exists():
+        return new
+    both = pd.concat([new, pd.read_csv(path, comment="#")], ignore_index=True)
+    both = both.sort_values("n_seeds", ascending=False, kind="stable").drop_duplicates(KEYS[:4])
+    return both.sort_values(KEYS[:4])
+
+
 def real_and_synthetic(table: Table, data: Features, rocket: Rocket, study: Study) -> pd.DataFrame:
     """Return TRTR, TSTR and TRTS with 95 % intervals over test patients; TRTS is tested on the study's samples."""
     samples = study.open_samples()
@@ -218,13 +227,15 @@ def main() -> None:
         for fraction in args.fractions:
             for seed in args.seeds:
                 todo = cells("fraction", [fraction], args.ratios, [seed], args.methods)
+                todo.append(Cell("all", fraction, "real", 0, seed))  # what they are compared with
                 if all(table.has(cell) for cell in todo):
                     continue
                 run, rows = own_generator(study, fraction, seed, steps)
                 copies = copies_of(study, run.parent, Generator.load(run), [rows] * most)
                 members = cohort.split()[0]
                 fill(table, todo, replace(data, synthetic=[copy_features(rocket, copy, members) for copy in copies]))
-    write(args.out / "utility_differences.csv", differences(table, data),
+    path = args.out / "utility_differences.csv"
+    write(path, with_older(differences(table, data), path),
           f"# command: {COMMAND}; macro AUROC less that of real records alone, same patients; 95 % over test patients "
           "(1,000 draws) and seeds; margin 0.02\n")  # fmt: skip
     print(f"{(time.perf_counter() - began) / 60:.1f} min with {os.environ.get('OMP_NUM_THREADS', 'all')} threads")
