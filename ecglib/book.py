@@ -4,6 +4,7 @@ import ast
 import json
 import logging
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -46,7 +47,8 @@ def execute(notebook: Path, output: Path, parameters: dict[str, str]) -> None:
         raise InputError(f"{error.name} is not installed; run `make setup`") from None
     if not notebook.is_file():
         raise InputError(f"notebook={notebook} does not exist")
-    values = checked_parameters(papermill.inspect_notebook(str(notebook)), parameters, notebook.name)
+    known = papermill.inspect_notebook(str(notebook))
+    values = checked_parameters(known, parameters, notebook.name)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     logging.getLogger("papermill").setLevel(logging.WARNING)
     _quiet_kernels()
@@ -61,7 +63,8 @@ def execute(notebook: Path, output: Path, parameters: dict[str, str]) -> None:
             shutil.copy(temporary, failed)
             raise InputError(f"{notebook.name}: cell {error.exec_count} failed: {error.ename}: {error.evalue} "
                              f"(the notebook with its error: {failed})") from None  # fmt: skip
-        _forget_temporary_name(temporary, output)
+        _tidy(temporary, output, defaults=all(ast.literal_eval(known[key]["default"]) == value
+                                              for key, value in values.items()))  # fmt: skip
     failed.unlink(missing_ok=True)
     print(f"{notebook.stem}: done in {time.monotonic() - started:.0f} s", flush=True)
 
@@ -114,9 +117,14 @@ def _like(key: str, text: str, default: Any) -> Any:
     return value
 
 
-def _forget_temporary_name(path: Path, output: Path) -> None:
+def _tidy(path: Path, output: Path, *, defaults: bool) -> None:
+    """Forget the temporary name; where all values are the defaults, a page need not show them a second time."""
     tree = json.loads(path.read_text(encoding="utf-8"))
     tree["metadata"].setdefault("papermill", {})["output_path"] = output.name
+    for cell in tree["cells"]:
+        tags = cell["metadata"].get("tags", [])
+        if defaults and "injected-parameters" in tags:
+            tags.append("remove-cell")
     path.write_text(json.dumps(tree, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
@@ -147,8 +155,29 @@ def render(study: Study) -> Path:
         warnings = [line for line in log.splitlines() if "WARNING" in line or "ERROR" in line or "rror:" in line]
         raise InputError("\n  ".join([f"jupyter-book failed; {remedy}", *warnings[:10]]))
     html = BOOK / "_build" / "html"
+    for page in html.rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        if (once := each_script_once(text)) != text:
+            write_text(page, once)
     _build_page(study, html / "play")
     return (html / "index.html").relative_to(ROOT)
+
+
+def each_script_once(page: str) -> str:
+    """Return an HTML page whose head has each script once; Jupyter Book 1 names some twice, which then fail."""
+    seen = set()
+
+    def first(found: re.Match[str]) -> str:
+        source = re.search(r'\bsrc="([^"]*)"', found[1])
+        key = source[1] if source else found[0]
+        again = key in seen
+        seen.add(key)
+        return "" if again else found[0]
+
+    head, end, body = page.partition("</head>")
+    if not end:
+        return page
+    return re.sub(r"<script\b([^>]*)>.*?</script>", first, head, flags=re.DOTALL) + end + body
 
 
 def _copy_chapters(study: Study) -> None:

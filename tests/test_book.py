@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+from ecglib.book import each_script_once
 from ecglib.study import ROOT
 
 
@@ -45,3 +46,13 @@ def test_without_npm_the_build_says_so_and_goes_on(tmp_path):
     assert done.returncode == 0
     assert "MathJax not bundled" in done.stderr and "CDN" in done.stderr
     assert done.stdout.strip() == "''"
+
+
+def test_scripts_of_the_head_are_kept_once():
+    config, library = "<script>const A = 1</script>", '<script src="m.js?v=1"></script>'
+    deferred = '<script defer="defer" src="m.js?v=1"></script>'
+    other = '<script async src="n.js"></script>'
+    body = f"<body>{library}{library}</body>"
+    page = f"<head>\n{config}\n{deferred}\n{config}\n{other}{library}\n</head>{body}"
+    assert each_script_once(page) == f"<head>\n{config}\n{deferred}\n\n{other}\n</head>{body}"
+    assert each_script_once(body) == body, "a page without a head stays as it is"

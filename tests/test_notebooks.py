@@ -169,6 +169,8 @@ def test_check_exercises_and_limits(path: Path) -> None:
 def test_figures_have_captions_and_end_their_cells(path: Path) -> None:
     figures = [cell for cell in read(path)["cells"] if "mystnb" in cell["metadata"]]
     assert figures or path.stem.startswith("00"), "a chapter has a figure"
+    drawn = [cell for cell in cells_of(path, "code") if text_of(cell).rstrip().split("\n")[-1] == "figure"]
+    assert not [text_of(cell) for cell in drawn if cell not in figures], "a figure without a caption"
     for cell in figures:
         meta = cell["metadata"]["mystnb"]
         name, caption = meta["figure"]["name"], meta["figure"]["caption"]
@@ -275,6 +277,16 @@ def test_execute_leaves_the_whole_notebook(tmp_path: Path) -> None:
     assert text == f"42 7 {ROOT} {sys.executable}\n"
     assert [path.name for path in output.parent.iterdir()] == ["tiny.ipynb"], "no temporary, no failed notebook is left"
     assert read(output)["metadata"]["papermill"]["output_path"] == "tiny.ipynb"
+
+
+@pytest.mark.usefixtures("quiet")
+@pytest.mark.parametrize(("seed", "hidden"), [("0", True), ("1", False)])
+def test_values_that_are_the_defaults_are_not_shown_twice(seed: str, hidden: bool, tmp_path: Path) -> None:
+    output = tmp_path / "out" / "tiny.ipynb"
+    execute(write_notebook(tmp_path / "tiny.ipynb", "seed = 0  # a number", "print(seed)"), output, {"seed": seed})
+    tags = [cell["metadata"].get("tags", []) for cell in read(output)["cells"]]
+    assert ["injected-parameters" in tag for tag in tags] == [False, True, False]
+    assert ["remove-cell" in tag for tag in tags] == [False, hidden, False]
 
 
 @pytest.mark.usefixtures("quiet")
