@@ -270,3 +270,13 @@ def test_style_does_not_leak():
     before = dict(matplotlib.rcParams)
     loss_curve(pd.DataFrame({"step": [0], "train": [1.0]}))
     assert dict(matplotlib.rcParams) == before
+
+
+def test_set_style_is_the_style_of_the_librarys_own_figures():
+    code = ("import matplotlib; from ecglib.figures import set_style; from ecglib.figures.style import COLOURS, style\n"
+            "before = dict(matplotlib.rcParams)\n"
+            "with style(): inside = dict(matplotlib.rcParams)\n"
+            "assert dict(matplotlib.rcParams) == before != inside\n"
+            "set_style(); assert dict(matplotlib.rcParams) == inside\n"
+            "assert matplotlib.rcParams['axes.prop_cycle'].by_key()['color'] == list(COLOURS)")  # fmt: skip
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -3,7 +3,7 @@
 from ecglib.figures.reading import reading_plot
 from ecglib.figures.results import published_beside
 from ecglib.figures.sheet import describe, ecg_sheet, sheet_grid
-from ecglib.figures.style import Figure
+from ecglib.figures.style import Figure, set_style
 from ecglib.figures.utility import calibration_plot, difference_plot, rhythm_strips
 from ecglib.figures.views import denoising_strip, interval_plot, loss_curve, mel_view
 
@@ -20,5 +20,6 @@ __all__ = [
     "published_beside",
     "reading_plot",
     "rhythm_strips",
+    "set_style",
     "sheet_grid",
 ]

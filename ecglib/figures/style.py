@@ -11,6 +11,7 @@ from typing import Any
 
 import matplotlib
 import seaborn
+from cycler import cycler
 from matplotlib.figure import Figure as MatplotlibFigure
 
 from ecglib.errors import InputError
@@ -30,14 +31,22 @@ class Figure(MatplotlibFigure):
         return buffer.getvalue()
 
 
+def _parameters() -> Any:
+    return {**seaborn.axes_style("ticks"), **seaborn.plotting_context("paper"),
+            "axes.prop_cycle": cycler(color=COLOURS), "axes.spines.top": False, "axes.spines.right": False,
+            "figure.dpi": 110, "legend.frameon": False}  # fmt: skip
+
+
 @contextmanager
 def style() -> Iterator[None]:
     """Draw in this project's style; nothing outside the block changes."""
-    parameters = {**seaborn.axes_style("ticks"), **seaborn.plotting_context("paper"),
-                  "axes.spines.top": False, "axes.spines.right": False, "figure.dpi": 110,
-                  "legend.frameon": False}  # fmt: skip
-    with matplotlib.rc_context(parameters):
+    with matplotlib.rc_context(_parameters()):
         yield
+
+
+def set_style() -> None:
+    """Draw everything in this project's style from now on: for notebooks."""
+    matplotlib.rcParams.update(_parameters())
 
 
 def clean(text: object, longest: int = LONGEST_TEXT) -> str:
