@@ -146,7 +146,7 @@ def loss_curve(log: pd.DataFrame) -> Figure:
             marker = "o" if len(known) < 60 else None
             axes.plot(known["step"], known[name], marker=marker, markersize=3, label=clean(name), color=COLOURS[k % 10])
         axes.set(xlabel="training step", ylabel="loss", yscale="log" if (log[losses].min() > 0).all() else "linear")
-        axes.legend()
+        axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
     return figure
 
 
