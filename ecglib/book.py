@@ -1,6 +1,7 @@
 """From notebooks to a book: execute one notebook with papermill, render the executed ones with Jupyter Book."""
 
 import ast
+import datetime
 import json
 import logging
 import os
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ecglib.errors import InputError, choose
-from ecglib.runs import atomic_file, atomic_folder, inside, write_text
+from ecglib.runs import atomic_file, atomic_folder, inside, versions, write_text
 from ecglib.study import ROOT, Study, work_folder
 
 BOOK = ROOT / "book"
@@ -63,10 +64,11 @@ def execute(notebook: Path, output: Path, parameters: dict[str, str]) -> None:
             shutil.copy(temporary, failed)
             raise InputError(f"{notebook.name}: cell {error.exec_count} failed: {error.ename}: {error.evalue} "
                              f"(the notebook with its error: {failed})") from None  # fmt: skip
-        _tidy(temporary, output, defaults=all(ast.literal_eval(known[key]["default"]) == value
-                                              for key, value in values.items()))  # fmt: skip
+        seconds = time.monotonic() - started
+        defaults = all(ast.literal_eval(known[key]["default"]) == value for key, value in values.items())
+        _tidy(temporary, output, hide=defaults, last=made_by(values, seconds))
     failed.unlink(missing_ok=True)
-    print(f"{notebook.stem}: done in {time.monotonic() - started:.0f} s", flush=True)
+    print(f"{notebook.stem}: done in {seconds:.0f} s", flush=True)
 
 
 def _quiet_kernels() -> None:
@@ -117,14 +119,23 @@ def _like(key: str, text: str, default: Any) -> Any:
     return value
 
 
-def _tidy(path: Path, output: Path, *, defaults: bool) -> None:
-    """Forget the temporary name; where all values are the defaults, a page need not show them a second time."""
+def made_by(parameters: dict[str, Any], seconds: float) -> str:
+    """Return the last lines of an executed chapter: when, how long, with which parameters and versions."""
+    given = ", ".join(f"{name} {value}" for name, value in parameters.items())
+    found = ", ".join(f"{name} {value}" for name, value in versions().items())
+    return (f"---\n\n*Executed on {datetime.date.today()} in {seconds:.0f} s on {os.cpu_count()} processor cores"
+            f"{' with ' + given if given else ''}. Versions: {found}.*")  # fmt: skip
+
+
+def _tidy(path: Path, output: Path, *, hide: bool, last: str) -> None:
+    """Forget the temporary name; hide parameters that only repeat the defaults; add the last lines."""
     tree = json.loads(path.read_text(encoding="utf-8"))
     tree["metadata"].setdefault("papermill", {})["output_path"] = output.name
     for cell in tree["cells"]:
         tags = cell["metadata"].get("tags", [])
-        if defaults and "injected-parameters" in tags:
+        if hide and "injected-parameters" in tags:
             tags.append("remove-cell")
+    tree["cells"].append({"cell_type": "markdown", "id": "made-by", "metadata": {}, "source": last})
     path.write_text(json.dumps(tree, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

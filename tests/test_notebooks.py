@@ -15,6 +15,7 @@ import pytest
 
 from ecglib.book import checked_parameters, execute
 from ecglib.errors import InputError
+from ecglib.runs import versions
 from ecglib.study import ROOT
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -273,8 +274,12 @@ def test_execute_leaves_the_whole_notebook(tmp_path: Path) -> None:
     output.parent.mkdir()
     output.with_suffix(".failed.ipynb").write_text("of an earlier failure")
     execute(notebook, output, {"seed": "41", "name": "7"})
-    text = "".join(read(output)["cells"][-1]["outputs"][0]["text"])
-    assert text == f"42 7 {ROOT} {sys.executable}\n"
+    *_, printed, last = read(output)["cells"]
+    assert "".join(printed["outputs"][0]["text"]) == f"42 7 {ROOT} {sys.executable}\n"
+    made = "".join(last["source"])
+    assert last["cell_type"] == "markdown"
+    assert re.search(r"in \d+ s on \d+ processor cores with seed 41, name 7\. ", made)
+    assert all(f"{name} {value}" in made for name, value in versions().items())
     assert [path.name for path in output.parent.iterdir()] == ["tiny.ipynb"], "no temporary, no failed notebook is left"
     assert read(output)["metadata"]["papermill"]["output_path"] == "tiny.ipynb"
 
@@ -285,8 +290,8 @@ def test_values_that_are_the_defaults_are_not_shown_twice(seed: str, hidden: boo
     output = tmp_path / "out" / "tiny.ipynb"
     execute(write_notebook(tmp_path / "tiny.ipynb", "seed = 0  # a number", "print(seed)"), output, {"seed": seed})
     tags = [cell["metadata"].get("tags", []) for cell in read(output)["cells"]]
-    assert ["injected-parameters" in tag for tag in tags] == [False, True, False]
-    assert ["remove-cell" in tag for tag in tags] == [False, hidden, False]
+    assert ["injected-parameters" in tag for tag in tags] == [False, True, False, False]
+    assert ["remove-cell" in tag for tag in tags] == [False, hidden, False, False]
 
 
 @pytest.mark.usefixtures("quiet")
