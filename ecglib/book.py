@@ -201,8 +201,9 @@ def _copy_chapters(study: Study) -> None:
         if old.name not in chapters:
             old.unlink()
     for name, path in chapters.items():
-        if not (target / name).exists() or (target / name).read_bytes() != path.read_bytes():
-            shutil.copy(path, target / name)
+        page = path.read_bytes().replace(b"](../book/_static/", b"](../_static/")  # from book/, not from notebooks/
+        if not (target / name).exists() or (target / name).read_bytes() != page:
+            (target / name).write_bytes(page)
 
 
 def _build_page(study: Study, target: Path) -> None:

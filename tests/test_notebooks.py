@@ -167,6 +167,16 @@ def test_check_exercises_and_limits(path: Path) -> None:
 
 
 @each_notebook
+def test_opens_with_a_question_and_a_picture(path: Path) -> None:
+    _, question, picture, *_ = text_of(read(path)["cells"][0]).split("\n\n")
+    assert re.match(r"\*\*Question[.:]\*\* .+\?", question, flags=re.DOTALL)
+    found = re.fullmatch(r"!\[(.+)\]\((\.\./book/_static/openers/\d\d\.svg)\)", picture)
+    assert found and len(found[1].split()) >= 5, "the picture is described to those who cannot see it"
+    drawing = (ROOT / "notebooks" / found[2]).read_text(encoding="utf-8")
+    assert drawing.rstrip().endswith("</svg>") and found[2][-6:-4] == path.name[:2]
+
+
+@each_notebook
 def test_figures_have_captions_and_end_their_cells(path: Path) -> None:
     figures = [cell for cell in read(path)["cells"] if "mystnb" in cell["metadata"]]
     assert figures or path.stem.startswith("00"), "a chapter has a figure"
@@ -198,7 +208,8 @@ def test_citations_and_links_resolve(path: Path) -> None:
     assert cited <= known, f"not in references.bib: {cited - known}"
     for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text):
         if "://" not in target:
-            beside = ROOT / "notebooks" / target if target.endswith(".ipynb") else ROOT / "book" / "chapters" / target
+            as_written = target.endswith((".ipynb", ".svg"))
+            beside = ROOT / "notebooks" / target if as_written else ROOT / "book" / "chapters" / target
             # chapters/ is made when the book is: resolve by name, not through a folder that may not exist yet
             assert Path(re.sub(r"chapters/\.\./", "", beside.as_posix())).exists(), f"{target} does not exist"
 
