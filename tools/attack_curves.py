@@ -133,6 +133,7 @@ def main(out: Path) -> None:
     tail = patients(N_TAIL, 7, 600_000) if left else None
     for size in tqdm(left, desc="far tails", unit="size"):
         run = work_folder() / "attack_curves" / f"run-{size}-{config.id}"
+        train(config, folds(everyone[size], validation), run, stop_after=max(STEPS), progress=False)  # where it is not
         rates = far_tail(everyone[size], tail, averaged(run)).assign(members="10,000 others")
         results.add(rates.assign(size=size, step=max(STEPS), weights="last", weights_of_step=max(STEPS)))
 
