@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ecglib.ablations import reductions
+from ecglib.ablations import SSSD_MEL, reductions
 from ecglib.errors import InputError
 from ecglib.runs import ROOT, write_text
 
@@ -77,10 +77,10 @@ def against_baseline(folder: Path, metric: str, key: str, published: float, name
         return ()
     for (cohort, preset), rows in table.groupby(["cohort", "preset"], sort=False):
         change, part = reductions(rows, metric, key), rows[(rows["metric"] == metric) & (rows["key"] == key)]
-        for variant in [name for name in change.index if name.startswith("mel-") or name == "default"]:
+        for variant in [name for name in change.index if "mel-" in name or name == "default"]:
             row = change.loc[variant]
             low, high, seeds = row["raw_low"], row["raw_high"], f"{row['seeds']:.0f} seeds"
-            if row["seeds"] == 1:
+            if row["seeds"] == 1 and not variant.startswith(SSSD_MEL):  # these were paired with another baseline
                 one = part[part["variant"] == variant].iloc[0]
                 without = one["value"] / (1 + row["raw"] / 100)
                 low, high = 100 * one["difference_low"] / without, 100 * one["difference_high"] / without

@@ -10,8 +10,9 @@ mel variant sets every value of the mel loss, so that two of them differ in noth
 
 Conditioning variants go from SSSD-ECG's 71 labels to one embedding a group, at the authors' widths. The width with both
 age and sex beside the labels is inferred. ``target-…`` read every sample, as SSSD-ECG does; ``sssd-ecg`` is that model
-at this preset's width and depth. ``fault-…`` switch on one defect of a published code each: embeddings of groups that
-are never trained (compare with ``groups``), and a mel loss of the posterior mean (compare with ``mel-weighted``).
+at this preset's width and depth, and ``sssd-mel-…`` the same with a mel loss: MIDT-ECG's own comparison. ``fault-…``
+switch on one defect of a published code each: embeddings of groups that are never trained (compare with ``groups``),
+and a mel loss of the posterior mean (compare with ``mel-weighted``).
 
 Source: SSSD-ECG and MIDT-ECG, from their public code.
 """
@@ -33,14 +34,26 @@ _EVERY_SAMPLE: dict[str, Any] = {  # eps and v need every sample: an eighth of t
     "training.validate_every": 75, "training.save_every": 75,
 }  # fmt: skip
 
+_V6: dict[str, Any] = {**_AUTHORS, "mel.weight": 0.02, "mel.estimate": "posterior", "mel.windows": (64,),
+                       "mel.n_mels": (16,)}  # fmt: skip
+_X0: dict[str, Any] = {**_AUTHORS, "mel.weight": 0.02, "mel.estimate": "x0", "mel.windows": (512, 256),
+                       "mel.n_mels": (64, 128)}  # fmt: skip
+_SSSD: dict[str, Any] = {
+    **_EVERY_SAMPLE, **_LABELS, "diffusion.target": "eps", "diffusion.schedule": "linear",
+    "network.kernel": "nplr", "network.self_conditioning": False, "network.clock": False,
+    "network.heads": 0, "mel.weight": 0.0, "conditions.drop": 0.0, "training.optimiser": "adamw",
+    "training.learning_rate": 2e-4, "training.warmup": 0, "training.decay": False, "training.clip": 0.0,
+    "training.ema": 0.0, "training.standardise": False, "sampling.sampler": "ddpm",
+    "sampling.steps": 200, "sampling.spacing": "even",
+}  # fmt: skip
+
 VARIANTS: dict[str, dict[str, Any]] = {
     "default": {},
     "mel-none": {**_WEIGHTED, "mel.weight": 0.0},
     "mel-v5": {**_AUTHORS, "mel.weight": 0.2, "mel.estimate": "posterior", "mel.windows": (32, 64),
                "mel.n_mels": (10, 40)},
-    "mel-v6": {**_AUTHORS, "mel.weight": 0.02, "mel.estimate": "posterior", "mel.windows": (64,), "mel.n_mels": (16,)},
-    "mel-x0": {**_AUTHORS, "mel.weight": 0.02, "mel.estimate": "x0", "mel.windows": (512, 256),
-               "mel.n_mels": (64, 128)},
+    "mel-v6": _V6,
+    "mel-x0": _X0,
     "mel-weighted": _WEIGHTED,
     "mel-stft": {**_WEIGHTED, "mel.filters": "none"},
     "mel-weighted-0.2": {**_WEIGHTED, "mel.weight": 0.2},
@@ -59,12 +72,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "target-x0": {**_EVERY_SAMPLE, "diffusion.target": "x0"},
     "target-v": {**_EVERY_SAMPLE, "diffusion.target": "v"},
     "target-eps": {**_EVERY_SAMPLE, "diffusion.target": "eps"},
-    "sssd-ecg": {**_EVERY_SAMPLE, **_LABELS, "diffusion.target": "eps", "diffusion.schedule": "linear",
-                 "network.kernel": "nplr", "network.self_conditioning": False, "network.clock": False,
-                 "network.heads": 0, "mel.weight": 0.0, "conditions.drop": 0.0, "training.optimiser": "adamw",
-                 "training.learning_rate": 2e-4, "training.warmup": 0, "training.decay": False, "training.clip": 0.0,
-                 "training.ema": 0.0, "training.standardise": False, "sampling.sampler": "ddpm",
-                 "sampling.steps": 200, "sampling.spacing": "even"},
+    "sssd-ecg": _SSSD,
+    "sssd-mel-v6": {**_SSSD, **_V6},
+    "sssd-mel-x0": {**_SSSD, **_X0},
+    "sssd-mel-weighted": {**_SSSD, **_WEIGHTED},
     "fault-untrained": {**_GROUPS, "conditions.learn": False},
     "fault-posterior": {**_WEIGHTED, "mel.estimate": "posterior", "mel.weighting": "none"},
 }  # fmt: skip

@@ -123,6 +123,16 @@ def test_reductions_by_hand():
     assert reductions(rows, "ilce", "max").empty
 
 
+def test_a_mel_loss_on_sssd_ecg_is_held_against_sssd_ecg():
+    rows = pd.DataFrame([(BASELINE, 0, 0.10, 0.02), ("sssd-ecg", 0, 0.40, 0.02), ("sssd-mel-v6", 0, 0.10, 0.02),
+                         ("sssd-mel-v6", 1, 0.30, 0.02), (BASELINE, 1, 0.10, 0.02)],
+                        columns=["variant", "seed", "value", "floor"]).assign(metric="ilce", key="mean")  # fmt: skip
+    found = reductions(rows, "ilce", "mean")
+    assert found.loc["sssd-mel-v6", "raw"] == pytest.approx(-75), "seed 1 has no SSSD-ECG to be held against"
+    assert found.loc["sssd-mel-v6", "seeds"] == 1 and found.loc["sssd-ecg", "raw"] == pytest.approx(300)
+
+
+
 def test_make_runs_baselines_first_and_each_cell_once():
     command = ["make", "--no-print-directory", "-n", "CHECKED=1", "ablations-checked"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
