@@ -224,11 +224,11 @@ def reductions(rows: pd.DataFrame, metric: str, key: str) -> pd.DataFrame:
     if BASELINE not in part.index.get_level_values("variant"):
         return pd.DataFrame()
     value, above = part["value"], part["value"] - part["floor"]
+    against = [SSSD if variant.startswith(SSSD_MEL) else BASELINE for variant, _ in part.index]
+    bases = pd.MultiIndex.from_arrays([against, part.index.get_level_values("seed")])
     found: dict[str, pd.Series] = {}
     for name, column in (("raw", value), ("excess", above)):
-        against = [SSSD if variant.startswith(SSSD_MEL) else BASELINE for variant, _ in column.index]
-        base = column.reindex(pd.MultiIndex.from_arrays([against, column.index.get_level_values("seed")])).to_numpy()
-        percent = (100 * (column / base - 1)).dropna()
+        percent = (100 * (column / column.reindex(bases).to_numpy() - 1))[bases.isin(part.index)]
         each = percent.drop(BASELINE, level="variant").groupby("variant")
         found |= {name: each.mean(), f"{name}_low": each.min(), f"{name}_high": each.max(), "seeds": each.size()}
     return pd.DataFrame(found)
