@@ -126,6 +126,13 @@ def pending(cells: Sequence[Cell], done: pd.DataFrame) -> list[Cell]:
     return [*sorted(needed, key=lambda cell: cell.name), *(cell for cell in left if cell not in needed)]
 
 
+def training_of(cohort: str, config: Config) -> tuple[Config, Path]:
+    """Return what is trained and where, alike for all that differ in how they sample (and for ``tools/trials.py``)."""
+    sampling = vars(Config.preset(config.name).sampling)
+    learnt = config.override({f"sampling.{name}": value for name, value in sampling.items()})
+    return learnt, work_folder() / "ablations" / "runs" / f"{cohort}-{learnt.id}"
+
+
 def run(cell: Cell, *, progress: bool = True) -> pd.DataFrame:
     """Train, sample and measure a cell; what is there already is not done again.
 
@@ -161,9 +168,7 @@ def run(cell: Cell, *, progress: bool = True) -> pd.DataFrame:
     cohort = study.open_cohort()
     training, _, test = cohort.split()
     asked = test.select(range(min(len(test), cell.config.cohort.n_evaluate)))
-    learnt = cell.config.override({f"sampling.{name}": value for name, value in
-                                   vars(Config.preset(cell.preset).sampling).items()})  # fmt: skip
-    trained = work_folder() / "ablations" / "runs" / f"{cell.cohort}-{learnt.id}"
+    learnt, trained = training_of(cell.cohort, cell.config)
     there, began = (trained / MANIFEST).exists(), time.perf_counter()
     train(learnt, cohort, trained, progress=progress)
     seconds = np.nan if there else round(time.perf_counter() - began)

@@ -20,7 +20,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "sampling.steps": 10,
     },
     "quick": SHORT_MEL,
-    "small": {  # sized for about half an hour on two cores (2.3 steps/s in twenty steps); not trained yet
+    "small": {  # an hour on one core of two (0.8 to 0.9 s a step), sized for half an hour on both
         **SHORT_MEL,
         "cohort.population": "ptb-xl",
         "network.blocks": 8,

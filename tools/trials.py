@@ -1,9 +1,9 @@
 """Train variants of a preset and measure what each changes: ``python tools/trials.py TRIALS.csv OUT.csv``.
 
 TRIALS.csv has the columns ``name``, ``preset``, ``seed``, ``samplers`` (few, three or all) and ``changes``, JSON of
-the dotted names of `Config` and their values. Each row is trained below ``work/trials/`` and sampled; OUT.csv has a row
-a trial and sampler, and the floor: real records against other real ones. What OUT.csv holds is not done again, so the
-command can be stopped.
+the dotted names of `Config` and their values. Each row is trained below ``work/ablations/runs/``, unless a cell of
+``make ablations`` trained the same, and sampled; OUT.csv has a row a trial and sampler, and the floor: real records
+against other real ones. What OUT.csv holds is not done again, so the command can be stopped.
 Trials run side by side with one thread each: two that share two cores do more steps a second than one that has both.
 """
 
@@ -19,13 +19,15 @@ import pandas as pd
 import torch
 from joblib import Parallel, delayed
 
+from ecglib.ablations import training_of
 from ecglib.config import Config
 from ecglib.diffusion import Generator, read_log, train
 from ecglib.evaluation import Comparison
 from ecglib.evaluation.fidelity import ilce, log_spectral_distance
-from ecglib.runs import atomic_file, work_folder
-from ecglib.signals import Cohort, load_cohort
+from ecglib.runs import MANIFEST, atomic_file
+from ecglib.signals import Cohort
 from ecglib.signals.beats import find_beats, rhythm_table
+from ecglib.study import Study
 
 FEW = (("ddpm", 50, "even"), ("dpmpp", 25, "log-snr"))
 THREE = (("ddpm", 200, "even"), ("ddim", 25, "log-snr"), ("dpmpp", 25, "log-snr"))
@@ -68,11 +70,8 @@ def measure(real: Cohort, other: Cohort) -> dict[str, float]:
 
 def cohort_of(config: Config) -> Cohort:
     """Return the virtual cohort of a configuration, made once."""
-    folder = work_folder() / "trials" / f"cohort-{config.cohort.population}-{config.cohort.n}-{config.seed}"
-    if not (folder / "manifest.json").exists():
-        load_cohort("virtual", n=config.cohort.n, seed=config.seed, fs=config.cohort.fs,
-                    population=config.cohort.population).save(folder)  # fmt: skip
-    return Cohort.load(folder)
+    study = Study("virtual", config.name, config.seed)
+    return study.open_cohort() if (study.folder / "cohort" / MANIFEST).exists() else study.prepare()
 
 
 def trial(name: str, config: Config, samplers: str = "few") -> list[dict]:
@@ -80,7 +79,8 @@ def trial(name: str, config: Config, samplers: str = "few") -> list[dict]:
     cohort = cohort_of(config)
     members, _, test = cohort.split()
     real = test.select(np.arange(min(len(test), config.cohort.n_evaluate)))
-    run = train(config, cohort, work_folder() / "trials" / f"run-{config.id}")
+    learnt, run = training_of("virtual", config)  # shared with `make ablations`
+    train(learnt, cohort, run)
     log = pd.DataFrame(read_log(run))
     minutes = (log["seconds_per_step"] * log["step"].diff().fillna(log["step"])).sum() / 60
     generator = Generator.load(run)
