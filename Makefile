@@ -134,7 +134,7 @@ $(STUDY)/chapters/08_sample.ipynb $(STUDY)/chapters/14_sr_vs_af.ipynb: $(STUDY)/
 $(foreach name,10_fidelity 11_clinical 12_privacy 13_utility 15_blinded_reading 17_other_datasets,$(STUDY)/chapters/$(name).ipynb): $(STUDY)/chapters/08_sample.ipynb
 $(STUDY)/chapters/16_rare_and_plausible.ipynb: $(STUDY)/chapters/13_utility.ipynb
 
-# a target a cell of the grid; all others are compared with the baselines, which so come first
+# a target a cell of the grid; baselines come first: those without a mel loss, then SSSD-ECG, which is one and has one
 ifneq ($(filter ablations-checked,$(MAKECMDGOALS)),)
 page      = $(patsubst %,work/ablations/%/09_ablations.ipynb,$(1))
 BASELINES := $(call page,$(shell $(PY) -m ecglib ablations --baselines))
@@ -142,6 +142,8 @@ CELLS     := $(call page,$(shell $(PY) -m ecglib ablations))
 .PHONY: ablations-checked
 ablations-checked: $(CELLS)
 	@$(PY) -m ecglib ablations --collect
+FIRST     := $(filter %-mel-none/09_ablations.ipynb,$(BASELINES))
+$(filter-out $(FIRST),$(BASELINES)): | $(FIRST)
 $(filter-out $(BASELINES),$(CELLS)): | $(BASELINES)
 $(CELLS): work/ablations/%/09_ablations.ipynb: | $(INSTALLED)
 	@$(PY) -m ecglib execute notebooks/09_ablations.ipynb $@ -p cell $*

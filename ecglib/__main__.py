@@ -179,7 +179,8 @@ def _ablations(args: argparse.Namespace) -> None:
         print(f"{ablations.RESULTS} holds {len(table[ablations.KEY].drop_duplicates())} cells")
         return
     left = ablations.pending(ablations.grid(), ablations.results())
-    print("\n".join(cell.name for cell in left if not args.baselines or cell == cell.baseline))
+    baselines = {cell.baseline for cell in left}
+    print("\n".join(cell.name for cell in left if not args.baselines or cell in baselines))
 
 
 def _results(args: argparse.Namespace) -> None:

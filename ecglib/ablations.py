@@ -28,10 +28,16 @@ from ecglib.variants import VARIANTS, variant
 GRID = ROOT / "book" / "ablations.csv"
 RESULTS = ROOT / "book" / "results" / "ablations.csv"
 BASELINE = "mel-none"
-SSSD = "sssd-ecg"  # what the claims of variants `SSSD_MEL` are about
+SSSD = "sssd-ecg"  # the baseline of variants `SSSD_MEL`
 SSSD_MEL = "sssd-mel-"
+ABOVE = 1.2  # times its floor: below, what is left above it is mostly luck, and no denominator
 ROW = "row.csv"
 KEY = ["variant", "cohort", "preset", "seed"]
+
+
+def baseline_of(variant: str) -> str:
+    """Return what a variant is compared with: SSSD-ECG if it is that with a mel loss, else the preset without one."""
+    return SSSD if variant.startswith(SSSD_MEL) else BASELINE
 
 
 @dataclass(frozen=True)
@@ -70,8 +76,8 @@ class Cell:
 
     @property
     def baseline(self) -> Cell:
-        """The cell without a mel loss, else the same."""
-        return Cell(BASELINE, self.cohort, self.preset, self.seed)
+        """The cell that this one is compared with: see `baseline_of`."""
+        return Cell(baseline_of(self.variant), self.cohort, self.preset, self.seed)
 
 
 def grid(path: Path = GRID) -> list[Cell]:
@@ -123,7 +129,9 @@ def pending(cells: Sequence[Cell], done: pd.DataFrame) -> list[Cell]:
     known = {tuple(row) for row in done[KEY].drop_duplicates().itertuples(index=False)}
     left = [cell for cell in cells if (cell.variant, cell.cohort, cell.preset, cell.seed) not in known]
     needed = {cell.baseline for cell in left}
-    return [*sorted(needed, key=lambda cell: cell.name), *(cell for cell in left if cell not in needed)]
+    needed |= {cell.baseline for cell in needed}  # SSSD-ECG has a baseline, too
+    first = sorted(needed, key=lambda cell: (cell.variant != BASELINE, cell.name))
+    return [*first, *(cell for cell in left if cell not in needed)]
 
 
 def training_of(cohort: str, config: Config) -> tuple[Config, Path]:
@@ -208,9 +216,9 @@ def collect(path: Path = RESULTS) -> pd.DataFrame:
 
 
 def reductions(rows: pd.DataFrame, metric: str, key: str) -> pd.DataFrame:
-    r"""Return by how many percent an error of each variant is larger than the baseline's of the same seed.
+    r"""Return by how many percent an error of each variant is larger than its baseline's of the same seed.
 
-    The baseline of SSSD-ECG with a mel loss is SSSD-ECG without one; where that was not run, they have no row.
+    A variant whose baseline was not run has no row.
 
     Parameters
     ----------
@@ -222,20 +230,26 @@ def reductions(rows: pd.DataFrame, metric: str, key: str) -> pd.DataFrame:
     Returns
     -------
     DataFrame, one row a variant
-        ``raw``, :math:`100\,(m / m_0 - 1)`, and ``excess``, the same of what is above the floor: means over seeds;
+        ``raw``, :math:`100\,(m / m_0 - 1)`; ``excess``, the same of what is above the floor, NaN unless each baseline
+        is above `ABOVE` times its floor; ``possible``, the change that would lead to the floor: means over seeds;
         ``…_low`` and ``…_high``, the smallest and largest of them; ``seeds``. Negative is better.
     """
     part = rows[(rows["metric"] == metric) & (rows["key"] == key)].set_index(["variant", "seed"])
     if BASELINE not in part.index.get_level_values("variant"):
         return pd.DataFrame()
-    value, above = part["value"], part["value"] - part["floor"]
-    against = [SSSD if variant.startswith(SSSD_MEL) else BASELINE for variant, _ in part.index]
-    bases = pd.MultiIndex.from_arrays([against, part.index.get_level_values("seed")])
+    value, floor, above = part["value"], part["floor"], part["value"] - part["floor"]
+    bases = pd.MultiIndex.from_tuples([(baseline_of(variant), seed) for variant, seed in part.index])
+    base = value.reindex(bases).to_numpy()
+    changes = {"raw": value / base - 1,
+               "excess": (above / above.reindex(bases).to_numpy() - 1).where(base > ABOVE * floor),
+               "possible": floor / base - 1}  # fmt: skip
     found: dict[str, pd.Series] = {}
-    for name, column in (("raw", value), ("excess", above)):
-        percent = (100 * (column / column.reindex(bases).to_numpy() - 1))[bases.isin(part.index)]
-        each = percent.drop(BASELINE, level="variant").groupby("variant")
-        found |= {name: each.mean(), f"{name}_low": each.min(), f"{name}_high": each.max(), "seeds": each.size()}
+    for name, change in changes.items():
+        each = 100 * change[bases.isin(part.index)].drop(BASELINE, level="variant")
+        seeds = each.unstack("seed")
+        missing = each.isna().groupby("variant").any()  # never a mean over fewer seeds than the others
+        found |= {name: seeds.mean(axis=1).mask(missing), f"{name}_low": seeds.min(axis=1).mask(missing),
+                  f"{name}_high": seeds.max(axis=1).mask(missing), "seeds": each.groupby("variant").size()}
     return pd.DataFrame(found)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ecglib.ablations import SSSD_MEL, reductions
+from ecglib.ablations import reductions
 from ecglib.errors import InputError
 from ecglib.runs import ROOT, write_text
 
@@ -68,7 +68,7 @@ def table_of(folder: Path, name: str) -> pd.DataFrame | None:
 
 
 def against_baseline(folder: Path, metric: str, key: str, published: float, name: str = "") -> tuple[Finding, ...]:
-    """By how many percent each mel loss changes a metric against the same training without one.
+    """By how many percent each mel loss changes a metric against the same network trained without one.
 
     Between the smallest and largest of several seeds; of one seed, within the interval over patients of the difference.
     """
@@ -80,7 +80,7 @@ def against_baseline(folder: Path, metric: str, key: str, published: float, name
         for variant in [name for name in change.index if "mel-" in name or name == "default"]:
             row = change.loc[variant]
             low, high, seeds = row["raw_low"], row["raw_high"], f"{row['seeds']:.0f} seeds"
-            if row["seeds"] == 1 and not variant.startswith(SSSD_MEL):  # these were paired with another baseline
+            if row["seeds"] == 1:
                 one = part[part["variant"] == variant].iloc[0]
                 without = one["value"] / (1 + row["raw"] / 100)
                 low, high = 100 * one["difference_low"] / without, 100 * one["difference_high"] / without

@@ -2,6 +2,7 @@
 
 import subprocess
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -44,6 +45,13 @@ class TestGrid:
         weighted = Cell("mel-weighted").config
         assert Cell("mel-weighted").baseline.config == weighted.override({"mel.weight": 0.0})
         assert weighted.mel.weight > 0
+
+    def test_a_mel_loss_on_sssd_ecg_is_compared_with_sssd_ecg(self):
+        mel, sssd = Cell("sssd-mel-weighted", seed=1), Cell("sssd-ecg", seed=1)
+        assert mel.baseline == sssd and sssd.baseline == Cell(BASELINE, seed=1)
+        assert sssd.config == mel.config.override(
+            {f"mel.{name}": value for name, value in vars(sssd.config.mel).items()})  # fmt: skip
+        assert pending([mel], rows_of()) == [Cell(BASELINE, seed=1), sssd, mel]
 
     def test_names(self):
         cell = Cell("mel-v6", "virtual", "quick", 2)
@@ -119,7 +127,11 @@ def test_reductions_by_hand():
     assert found.loc["default", "raw"] == pytest.approx((-40 - 50) / 2)
     assert found.loc["default", ["raw_low", "raw_high"]].tolist() == pytest.approx([-50, -40])
     assert found.loc["default", "excess"] == pytest.approx((100 * (0.04 / 0.08 - 1) + 100 * (0.08 / 0.18 - 1)) / 2)
+    assert found.loc["default", "possible"] == pytest.approx((-80 - 90) / 2)
     assert found.loc["labels", "seeds"] == 1 and BASELINE not in found.index
+    at_floor = reductions(rows.assign(floor=rows["floor"].where(rows["seed"] == 0, 0.19)), "ilce", "mean")
+    assert np.isnan(at_floor.loc["default", ["excess", "excess_low"]].to_numpy(float)).all(), "seed 1 is at its floor"
+    assert at_floor.loc["default", "raw"] == found.loc["default", "raw"]
     assert reductions(rows, "ilce", "max").empty
 
 
@@ -139,5 +151,7 @@ def test_make_runs_baselines_first_and_each_cell_once():
     planned = [line.split("-p cell ")[1] for line in done.stdout.splitlines() if "-p cell " in line]
     left = [cell.name for cell in pending(grid(), results())]
     assert sorted(planned) == sorted(left) and done.stdout.splitlines()[-1].endswith("ablations --collect")
-    baselines = [name for name in left if name.endswith(BASELINE)]
-    assert set(planned[: len(baselines)]) == set(baselines)
+    for ending in (BASELINE, "-sssd-ecg"):
+        first = [name for name in left if name.endswith(ending)]
+        assert set(planned[: len(first)]) == set(first), f"what others are compared with ({ending}) must come first"
+        planned = planned[len(first) :]
