@@ -138,7 +138,7 @@ def rhythms(folder: Path, direction: str, published: float) -> tuple[Finding, ..
         rows = rows.drop_duplicates(["generator"])  # tested on synthetic records: the same whatever the real test set
     return tuple(Finding(f"{row.macro_f1:.2f} ({row.macro_f1_low:.2f} … {row.macro_f1_high:.2f})",
                          f"{row.generator}; tested on {row.n_test:.0f} "
-                         + ("synthetic records" if direction == "TRTS" else str(row.test)), "sr_af.csv",
+                         + ("synthetic records" if direction == "TRTS" else f"records, {row.test}"), "sr_af.csv",
                          row.macro_f1, row.macro_f1_low, row.macro_f1_high, published)
                  for row in rows.itertuples())  # fmt: skip
 

@@ -170,13 +170,13 @@ class TestAgreement:
         """Four sheets, three readers: agreeing pairs 3/3, 1/3, 3/3, 1/3 → 2/3. Category 1 was given 6 of 12 times:
         chance is 1/2 for both coefficients, so both are (2/3 − 1/2) / (1/2) = 1/3."""
         ratings = np.array([[1, 1, 1], [1, 1, 0], [0, 0, 0], [1, 0, 0]])
-        assert agreement(ratings) == pytest.approx({"observed": 2 / 3, "fleiss_kappa": 1 / 3, "gwet_ac1": 1 / 3})
+        assert agreement(ratings, 2) == pytest.approx({"observed": 2 / 3, "fleiss_kappa": 1 / 3, "gwet_ac1": 1 / 3})
 
     def test_kappa_falls_where_one_answer_prevails_and_ac1_does_not(self):
         """Two readers, 95 sheets both "real", 5 split: observed .95; π = .025; chance .95125 (κ) and .04875 (AC1)."""
         ratings = np.zeros((100, 2), int)
         ratings[:5, 0] = 1
-        found = agreement(ratings)
+        found = agreement(ratings, 2)
         assert found["observed"] == pytest.approx(0.95)
         assert found["fleiss_kappa"] == pytest.approx((0.95 - 0.95125) / (1 - 0.95125))
         assert found["gwet_ac1"] == pytest.approx((0.95 - 0.04875) / (1 - 0.04875))
@@ -185,20 +185,30 @@ class TestAgreement:
         ratings = np.random.default_rng(1).integers(0, 4, (30, 5))
         pairs = np.mean([a == b for row in ratings for a, b in itertools.permutations(row, 2)])
         often = np.array([np.mean(ratings == c) for c in range(4)])
-        found = agreement(ratings)
+        found = agreement(ratings, 4)
         assert found["observed"] == pytest.approx(pairs)
         assert found["fleiss_kappa"] == pytest.approx((pairs - (often**2).sum()) / (1 - (often**2).sum()))
 
     def test_guessers_agree_by_chance_and_copies_wholly(self):
         rng = np.random.default_rng(2)
         guessed = rng.integers(0, 2, (4000, 4))
-        assert agreement(guessed)["fleiss_kappa"] == pytest.approx(0, abs=0.03)
-        assert agreement(np.repeat(guessed[:, :1], 3, axis=1))["gwet_ac1"] == 1
+        assert agreement(guessed, 2)["fleiss_kappa"] == pytest.approx(0, abs=0.03)
+        assert agreement(np.repeat(guessed[:, :1], 3, axis=1), 2)["gwet_ac1"] == 1
+
+    def test_a_category_that_nobody_chose_could_have_been_chosen(self):
+        """12 rhythms on the form, 3 used. π = 1/2, 1/4, 1/4: Σ π (1 − π) = 5/8, by chance (5/8) / 11 and not / 2."""
+        ratings = np.array([[0, 0], [0, 0], [1, 1], [2, 2], [0, 1], [0, 2], [0, 0], [1, 2]])
+        often = np.array([0.5, 0.25, 0.25])
+        chance = (often * (1 - often)).sum() / 11
+        assert agreement(ratings, 12)["gwet_ac1"] == pytest.approx((5 / 8 - chance) / (1 - chance))
+        assert agreement(ratings, 12)["fleiss_kappa"] == agreement(ratings, 3)["fleiss_kappa"]
+        with pytest.raises(InputError, match="0 to 1"):
+            agreement(ratings, 2)
 
     @pytest.mark.parametrize(("ratings", "why"), [(np.zeros((5, 3), int), "same answer"), ([[0], [1]], "two readers")])
     def test_not_computable(self, ratings, why):
         with pytest.raises(NotComputable, match=why):
-            agreement(np.asarray(ratings))
+            agreement(np.asarray(ratings), 2)
 
 
 def edited(path, change):
@@ -391,6 +401,18 @@ class TestSimulatedReaders:
         print(n_readers, inside / runs, pooled / runs)
         assert 0.91 <= inside / runs
         assert pooled / runs < 0.85
+
+    def test_readers_who_lean_to_one_answer_do_not_narrow_the_interval(self):
+        """Eight readers whose criteria differ by 1.5 SD: what they err more on one kind they err less on the other."""
+        rng, runs, d, synthetic = np.random.default_rng(0), 400, 1.0, np.arange(40) % 2 == 0
+        leans = 1.5 * norm.ppf((np.arange(2000) + 0.5) / 2000)
+        truth, inside = (norm.cdf(d / 2 - leans) + norm.cdf(d / 2 + leans)).mean() / 2, 0
+        for _ in range(runs):
+            evidence = np.where(synthetic, d / 2, -d / 2)[:, None] + rng.normal(size=(40, 8))
+            right = (evidence > 1.5 * rng.normal(size=8)) == synthetic[:, None]
+            estimate, _ = over_readers(right, synthetic)
+            inside += estimate.ci_low <= truth <= estimate.ci_high
+        assert 0.91 <= inside / runs
 
     def test_evidence_in_common_makes_readers_agree(self):
         plan = plan_of(400, 0)

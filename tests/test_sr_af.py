@@ -28,10 +28,11 @@ from ecglib.evaluation.sr_af import (
     sample_entropy,
     scores,
     select_as_published,
+    source_patients,
     sr_or_af,
     transfer_table,
 )
-from ecglib.signals import LEADS_8, LEADS_12, load_cohort, to_eight_leads
+from ecglib.signals import LEADS_8, LEADS_12, Cohort, load_cohort, to_eight_leads
 
 
 @pytest.fixture(scope="module")
@@ -179,6 +180,23 @@ class TestTransfer:
         assert set(table["direction"]) == {"TRTR", "TSTR", "TRTS"} and len(table) == 12
         assert (table["macro_f1"] > 0.9).all()
         assert table["macro_f1"].between(table["macro_f1_low"], table["macro_f1_high"]).all()
+
+    def test_intervals_of_trts_are_over_patients_asked_for(self, sets):
+        """Forty copies of the wishes of six patients are six patients, not 240."""
+        test = sets["synthetic"]
+        few = [*np.flatnonzero(af_of(test))[:3], *np.flatnonzero(1 - af_of(test))[:3]]
+        asked, again = test.select(few), np.repeat(np.arange(6), 40)
+        wishes = asked.table.iloc[again].reset_index(drop=True)
+        wishes = wishes.assign(source_ecg_id=wishes["ecg_id"], ecg_id=np.arange(240), patient_id=np.arange(240))
+        many = Cohort(asked.x[:][again], asked.fs, asked.leads, wishes)
+        people = source_patients(many, asked)
+        assert set(people) == set(asked.table["patient_id"].astype(str)) and len(people) == 240
+        assert len(set(source_patients(many, None))) == 6 and source_patients(many, None)[0].startswith("source ")
+        truth = af_of(many)
+        called = np.where(again == 1, 1 - truth, truth)  # one patient's are all wrong
+        widths = [scores(truth, called, who)["macro_f1_high"] - scores(truth, called, who)["macro_f1_low"]
+                  for who in (people, np.arange(240))]
+        assert widths[0] > 3 * widths[1]
 
     def test_labels_at_random_teach_nothing(self, sets):
         rng = np.random.default_rng(0)

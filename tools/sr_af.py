@@ -62,7 +62,7 @@ def main(data: Path, out: Path, default: Path | None = None) -> None:
         synthetic = replace(synthetic, table=synthetic.table.assign(af=asked.table["af"].to_numpy()))
         for of_test, cohort in tests.items():
             sets = {"real_train": other, "real_test": cohort, "synthetic": synthetic}
-            tables.append(transfer_table(sets, FEATURES, seed=SEED).assign(generator=name, test=of_test))
+            tables.append(transfer_table(sets, FEATURES, seed=SEED, asked=asked).assign(generator=name, test=of_test))
         for of_features, measure in FEATURES.items():
             auroc, importance = betrayals(other, synthetic, measure, seed=SEED)
             tables.append(pd.DataFrame([{"features": of_features, "direction": "real or synthetic", "generator": name,

@@ -20,6 +20,7 @@ from tqdm import tqdm
 from ecglib.diffusion import Generator, train
 from ecglib.errors import InputError
 from ecglib.evaluation.classifier import CLASSES, targets
+from ecglib.evaluation.sr_af.transfer import source_patients
 from ecglib.evaluation.utility import (
     FRACTIONS,
     METHODS,
@@ -177,7 +178,7 @@ def real_and_synthetic(table: Table, data: Features, rocket: Rocket, study: Stud
     samples = study.open_samples()
     real = Linear.fit(data.train, data.y_train, data.fold9, data.y_fold9)
     tests = {"TRTR": (real, data.test, data.y_test, data.patients_test),
-             "TRTS": (real, rocket.features(samples), targets(samples), samples.table["source_ecg_id"].to_numpy())}
+             "TRTS": (real, rocket.features(samples), targets(samples), source_patients(samples, study.open_cohort()))}
     made = ~np.isnan(data.synthetic[0]).any(axis=1)
     trained_on = {"TRTR": len(data.train), "TRTS": len(data.train), "TSTR": int(made.sum())}
     fakes = Linear.fit(data.synthetic[0][made], data.y_train[made], data.fold9, data.y_fold9)

@@ -154,18 +154,20 @@ def implausibility(c: Comparison) -> dict[str, float]:
     NotComputable
         If a side has fewer than 8 records that can be measured.
     """
-    shares = []
+    shares, known = [], []
     for role, broken in c.once(_broken_limits, "real", "synthetic").items():
-        known = np.isfinite(broken[:, 0])
-        if known.sum() < LEAST_RECORDS:
+        rows = np.isfinite(broken[:, 0])
+        known.append(int(rows.sum()))
+        if known[-1] < LEAST_RECORDS:
             raise NotComputable(f"it needs at least {LEAST_RECORDS} records that can be measured and {role} has "
-                                f"{known.sum()}")  # fmt: skip
-        shares.append(broken[known].mean(axis=0))
-    c.note(_unmeasurable(*(c.terms(role, measured) for role in ("real", "synthetic"))))
+                                f"{known[-1]}")  # fmt: skip
+        shares.append(broken[rows].mean(axis=0))
+    c.note(_unmeasurable(*(c.terms(role, measured) for role in ("real", "synthetic"))), n={"": min(known)})
     names = ["hard", "soft", *(f"hard {name}" for name in HARD), *(f"soft {name}" for name in SOFT)]
     return dict(zip(names, (shares[1] - shares[0]).tolist(), strict=True))
 
 
+kept_promises.shares = tuple(PROMISES)  # type: ignore[attr-defined]
 METRICS = (interval_errors, interval_shifts, asked_rate, kept_promises, age_and_sex, implausibility)
 
 

@@ -34,7 +34,7 @@ def evaluate(comparison: Comparison, metrics: Sequence[Metric], *, seed: int = 0
     metrics : sequence of functions Comparison → dict of key to value
         Nothing to register. A metric raises `NotComputable` where it cannot be computed. Its attribute ``interval``
         may be ``"bootstrap"`` (default) or ``"subsample"``, for metrics built on neighbours or duplicates, which
-        a bootstrap's copies would mislead.
+        a bootstrap's copies would mislead; its attribute ``shares`` names the keys whose values cannot exceed 1.
     seed : int
         Seed of resampling and floors; the same rows are drawn for every metric.
     resamples : int
@@ -76,7 +76,7 @@ def evaluate(comparison: Comparison, metrics: Sequence[Metric], *, seed: int = 0
     return table
 
 
-def interval(value: float, draws: np.ndarray, *, signed: bool = False) -> tuple[float, float]:
+def interval(value: float, draws: np.ndarray, *, signed: bool = False, most: float = np.inf) -> tuple[float, float]:
     """Lay the 95 % spread of `draws` around `value`; NaN if fewer than nine draws in ten are finite.
 
     Parameters
@@ -87,12 +87,14 @@ def interval(value: float, draws: np.ndarray, *, signed: bool = False) -> tuple[
         The same estimate on resampled patients.
     signed : bool
         Whether the estimate may be below 0 although no draw is, as a difference may.
+    most : float
+        What the estimate cannot exceed: 1 for a share.
     """
     finite = draws[np.isfinite(draws)]
     if len(finite) == 0 or len(finite) < 0.9 * len(draws):
         return np.nan, np.nan
     low, high = value + np.quantile(finite, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) - finite.mean()
-    return (max(low, 0.0) if not signed and value >= 0 and finite.min() >= 0 else low), high
+    return (max(low, 0.0) if not signed and value >= 0 and finite.min() >= 0 else low), min(high, most)
 
 
 def _measure(metric: Metric, comparison: Comparison, floors: list[Comparison], floor_note: str, seed: int,
@@ -110,12 +112,13 @@ def _measure(metric: Metric, comparison: Comparison, floors: list[Comparison], f
     notes += [unequal] * (len(comparison.real) != len(comparison.synthetic) and not whole._counts)
     rows = []
     for k, (key, value) in enumerate(values.items()):
+        most = 1.0 if key in getattr(metric, "shares", ()) else np.inf
         n = whole._counts.get(key, whole._counts.get("", smaller))
         if not np.isfinite(value):
             why = whole._refused.get(key, f"the metric gave {value}")
             rows.append(_row(name, key, np.nan, n=n, reason=f"not computed because {why}"))
             continue
-        low, high = whole._exact.get(key) or interval(value, draws[:, k])
+        low, high = whole._exact.get(key) or interval(value, draws[:, k], most=most)
         lost = "no interval: it could be computed in too few draws" if len(draws) and np.isnan(low) else ""
         reason = "; ".join(text for text in [*notes, lost] if text)
         rows.append(_row(name, key, value, low, high, n, floor[k], reason))

@@ -52,6 +52,7 @@ def rr_coherence(c: Comparison) -> dict[str, float]:
         a, b = real[asked[:, k] & ~np.isnan(real)], synthetic[answered[:, k] & ~np.isnan(synthetic)]
         if min(len(a), len(b)) >= LEAST_RECORDS:
             result[rhythm] = float(wasserstein_distance(a, b))
+            c.note(n={rhythm: min(len(a), len(b))})
     if not result:
         raise NotComputable(f"no rhythm statement is on at least {LEAST_RECORDS} records of each set")
     return result

@@ -120,20 +120,22 @@ def _of_all(first: pd.DataFrame, rng: np.random.Generator, draws: int) -> list[d
             rows.append(_row("equivalence_p", ALL, Estimate(p, np.nan, np.nan, n_sheets), _verdict(p)))
     for field, prefix in (("answer", ""), ("rhythm", "rhythm_")):
         codes = wide[field].apply(lambda column, names=CHOICES[field]: column.map(names.index)).to_numpy(int)
-        rows += _agreements(codes, prefix, rng, draws)
+        rows += _agreements(codes, len(CHOICES[field]), prefix, rng, draws)
     return rows
 
 
-def _agreements(codes: np.ndarray, prefix: str, rng: np.random.Generator, draws: int) -> list[dict[str, object]]:
+def _agreements(codes: np.ndarray, categories: int, prefix: str, rng: np.random.Generator, draws: int
+                ) -> list[dict[str, object]]:  # fmt: skip
     names = ("observed", "fleiss_kappa", "gwet_ac1")
     try:
-        values = agreement(codes)
+        values = agreement(codes, categories)
     except NotComputable as why:
         return [_absent(prefix + name, ALL, len(codes), why) for name in names]
     drawn = []
     for _ in range(draws):
         try:
-            drawn.append(list(agreement(codes[rng.integers(0, len(codes), len(codes))]).values()))
+            some = codes[rng.integers(0, len(codes), len(codes))]
+            drawn.append(list(agreement(some, categories).values()))
         except NotComputable:  # a draw of sheets on which all agree on one category: no value, and counted below
             continue
     if len(drawn) < 0.9 * (draws):

@@ -178,7 +178,8 @@ def over_readers(right: np.ndarray, synthetic: np.ndarray) -> tuple[Estimate, fl
     .. math:: \mathrm{Var} = \frac{MS_R + \max(MS_S - MS_E, 0)}{n_\mathrm{readers}\, n_\mathrm{sheets}}, \qquad
               \nu = n_\mathrm{readers} - 1
 
-    with the mean squares of readers, of sheets within their kind, and of the rest; the interval is Student's with
+    with the mean squares of readers, of sheets within their kind, and of the rest, once a reader's leaning to one
+    answer (reader by kind) is taken out; the interval is Student's with
     :math:`\nu` degrees of freedom. Answers of several readers to one sheet are not independent, so counting them all
     as one binomial sample would make the interval too narrow; this one errs on the wide side where readers are of one
     skill.
@@ -195,7 +196,9 @@ def over_readers(right: np.ndarray, synthetic: np.ndarray) -> tuple[Estimate, fl
     free = max(n_sheets - len(kinds), 1)
     ms_readers = n_sheets * ((of_reader - value) ** 2).sum() / (n_readers - 1)
     ms_sheets = n_readers * ((of_sheet - of_kind) ** 2).sum() / free
-    rest = right - of_sheet[:, None] - of_reader + value
+    rest = right - of_sheet[:, None]
+    for kind in kinds:  # a reader who leans to one answer is right more often on one kind: that is no scatter
+        rest[kind] -= rest[kind].mean(axis=0)
     ms_rest = (rest**2).sum() / (free * (n_readers - 1))
     total = ms_readers + max(ms_sheets - ms_rest, 0.0)
     error = np.sqrt(total / (n_readers * n_sheets))
@@ -236,13 +239,15 @@ def equivalence_power(n: int, p: float = 0.5, margins: tuple[float, float] = EQU
     return float(binom.pmf(shown, n, p).sum())
 
 
-def agreement(ratings: np.ndarray) -> dict[str, float]:
+def agreement(ratings: np.ndarray, categories: int) -> dict[str, float]:
     r"""Return how far readers agree beyond chance: Fleiss's kappa and Gwet's AC1 (equation agreement).
 
     Parameters
     ----------
     ratings : int (n_sheets, n_readers)
         Which of q categories, 0 to q − 1, each reader gave each sheet; none missing.
+    categories : int
+        q: all that could be chosen, whether anybody chose them or not.
 
     Returns
     -------
@@ -251,6 +256,8 @@ def agreement(ratings: np.ndarray) -> dict[str, float]:
 
     Raises
     ------
+    InputError
+        If a rating is no category.
     NotComputable
         If there are fewer than two readers, or all gave one and the same category, so that chance alone explains all.
 
@@ -259,21 +266,21 @@ def agreement(ratings: np.ndarray) -> dict[str, float]:
     .. math:: \frac{p_a - p_e}{1 - p_e}, \quad p_e = \sum_c \pi_c^2 \;(\kappa), \quad
               p_e = \frac{1}{q - 1} \sum_c \pi_c (1 - \pi_c) \;(\mathrm{AC1})
 
-    with :math:`p_a` the share of agreeing pairs and :math:`\pi_c` how often category c was given, q
-    categories in all. Where one category is
-    given nearly always, kappa falls to 0 however much readers agree; AC1 does not.
+    with :math:`p_a` the share of agreeing pairs and :math:`\pi_c` how often category c was given, q categories in
+    all. Where one category is given nearly always, kappa falls to 0 however much readers agree; AC1 does not.
 
     Source: Fleiss 1971; Gwet 2008.
     """
     ratings = np.asarray(ratings)
     n_sheets, n_readers = ratings.shape
-    categories = np.unique(ratings)
     if n_readers < 2:
         raise NotComputable("agreement needs two readers at least")
-    if len(categories) < 2:
+    if len(np.unique(ratings)) < 2:
         raise NotComputable("all readers gave the same answer to every sheet")
-    counts = (ratings[:, :, None] == categories).sum(axis=1)  # (n_sheets, q)
+    if not np.isin(ratings, np.arange(categories)).all():
+        raise InputError(f"ratings hold {np.unique(ratings)}; expected whole numbers from 0 to {categories - 1}")
+    counts = (ratings[:, :, None] == np.arange(categories)).sum(axis=1)  # (n_sheets, q)
     observed = float((counts * (counts - 1)).sum() / (n_sheets * n_readers * (n_readers - 1)))
     often = counts.mean(axis=0) / n_readers
-    by_chance = {"fleiss_kappa": (often**2).sum(), "gwet_ac1": (often * (1 - often)).sum() / (len(categories) - 1)}
+    by_chance = {"fleiss_kappa": (often**2).sum(), "gwet_ac1": (often * (1 - often)).sum() / (categories - 1)}
     return {"observed": observed, **{name: float((observed - e) / (1 - e)) for name, e in by_chance.items()}}

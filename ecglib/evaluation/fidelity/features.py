@@ -162,6 +162,7 @@ def feature_metrics(classifier: Classifier) -> tuple[Callable[[Comparison], dict
 def _bound(metric: Any, classifier: Classifier) -> Callable[[Comparison], dict[str, float]]:
     bound: Any = partial(metric, classifier=classifier)
     bound.__name__, bound.__doc__, bound.interval = metric.__name__, metric.__doc__, "subsample"
+    bound.shares = ("precision", "recall", "coverage")
     return bound
 
 

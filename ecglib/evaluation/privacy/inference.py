@@ -114,12 +114,14 @@ attribute_inference.interval = linkage.interval = "subsample"  # type: ignore[at
 
 def _right(c: Comparison, space: Space) -> dict[str, np.ndarray]:
     """Return of one record a patient whether each of `SECRETS` is guessed right: 1, 0, or NaN if it is unknown."""
-    released, result = c.table("synthetic"), {}
+    released, result, places = c.table("synthetic"), {}, c.terms("synthetic", space.of)
+    if (n := int(np.isfinite(places).all(axis=1).sum())) < (LEAST_PATIENTS if c.whole else 1):
+        raise NotComputable(f"{n} synthetic records have a place in the space {space.name}; {LEAST_PATIENTS} needed")
     told = [superclasses(codes) for codes in released["scp_codes"]]
     for role in ("train", "real"):
         x, table = c.terms(role, space.of), c.table(role)
         rows = one_each(c, role, np.isfinite(x).all(axis=1))
-        near = nearest(x[rows], c.terms("synthetic", space.of))[1][:, 0]
+        near = nearest(x[rows], places)[1][:, 0]
         guess, truth = released.iloc[near], table.iloc[rows]
         sex, age = (np.abs(guess[name].to_numpy(float) - truth[name].to_numpy(float)) for name in ("sex", "age"))
         same = [told[k] == superclasses(codes) for k, codes in zip(near, truth["scp_codes"], strict=True)]

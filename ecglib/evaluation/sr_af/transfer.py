@@ -51,7 +51,8 @@ def model_named(name: str, seed: int = 0) -> ClassifierMixin:
                          StandardScaler(), model)  # fmt: skip
 
 
-def transfer_table(sets: Mapping[str, Cohort], features: Mapping[str, Features], *, seed: int = 0) -> pd.DataFrame:
+def transfer_table(sets: Mapping[str, Cohort], features: Mapping[str, Features], *, seed: int = 0,
+                   asked: Cohort | None = None) -> pd.DataFrame:  # fmt: skip
     """Train and test in each direction, with each kind of features and each classifier.
 
     Parameters
@@ -62,6 +63,9 @@ def transfer_table(sets: Mapping[str, Cohort], features: Mapping[str, Features],
         Name → function Cohort → DataFrame, one row a record.
     seed : int
         Of the forest and of the intervals.
+    asked : Cohort, optional
+        The records that were asked for: ``synthetic.table["source_ecg_id"]`` are its ecg_ids, and intervals of TRTS are
+        over its patients. Over its records where it is not given.
 
     Returns
     -------
@@ -80,6 +84,8 @@ def transfer_table(sets: Mapping[str, Cohort], features: Mapping[str, Features],
     0.80 (TSTR) and 0.91 (TRTS), on records of MIMIC-IV-ECG.
     """
     _check(sets)
+    patients = {name: cohort.table["patient_id"].to_numpy() for name, cohort in sets.items()}
+    patients["synthetic"] = source_patients(sets["synthetic"], asked)
     rows = []
     for of_features, measure in features.items():
         values = {name: measure(cohort).to_numpy(np.float64) for name, cohort in sets.items()}
@@ -88,7 +94,7 @@ def transfer_table(sets: Mapping[str, Cohort], features: Mapping[str, Features],
                 fitted = model_named(name, seed).fit(values[train], af_of(sets[train]))
                 found = fitted.predict(values[test])
                 rows.append({"features": of_features, "direction": direction, "model": name,
-                             **scores(af_of(sets[test]), found, sets[test].table["patient_id"].to_numpy(), seed),
+                             **scores(af_of(sets[test]), found, patients[test], seed),
                              "n_train": len(sets[train]), "n_test": len(sets[test]),
                              "n_test_af": int(af_of(sets[test]).sum())})  # fmt: skip
     return pd.DataFrame(rows)
@@ -123,6 +129,18 @@ def scores(truth: np.ndarray, found: np.ndarray, patients: np.ndarray, seed: int
             for key, number in ((name, at), (f"{name}_low", low[k]), (f"{name}_high", high[k]))}  # fmt: skip
 
 
+def source_patients(synthetic: Cohort, asked: Cohort | None) -> np.ndarray:
+    """Return who was asked for by each synthetic record: text (n_records,), the patient of its source in `asked`.
+
+    A source that is not there stands for a patient of its own.
+    """
+    source = synthetic.table.get("source_ecg_id", synthetic.table["ecg_id"])
+    patient = pd.Series(np.nan, source.index, dtype=object)
+    if asked is not None:
+        patient = source.map(asked.table.set_index("ecg_id")["patient_id"]).astype(object)
+    return patient.where(patient.notna(), "source " + source.astype(str)).astype(str).to_numpy()
+
+
 def betrayals(real: Cohort, synthetic: Cohort, measure: Features, *, seed: int = 0, folds: int = 5
               ) -> tuple[float, pd.Series]:  # fmt: skip
     """Tell real from synthetic by the same features, and say which of them betray.
@@ -153,11 +171,7 @@ def betrayals(real: Cohort, synthetic: Cohort, measure: Features, *, seed: int =
                          "least as many records on each side")  # fmt: skip
     table = pd.concat([measure(real), measure(synthetic)], ignore_index=True)
     y = np.repeat([0, 1], [len(real), len(synthetic)])
-    source = synthetic.table.get("source_ecg_id", synthetic.table["ecg_id"])
-    patient_of = real.table.set_index("ecg_id")["patient_id"]
-    known = source.map(patient_of).astype(object)
-    groups = np.concatenate([real.table["patient_id"].astype(str),
-                             known.where(known.notna(), "source " + source.astype(str)).astype(str)])  # fmt: skip
+    groups = np.concatenate([real.table["patient_id"].astype(str), source_patients(synthetic, real)])
     score, falls = np.zeros(len(y)), []
     for train, test in GroupKFold(folds, shuffle=True, random_state=seed).split(table, y, groups):
         fitted = model_named("random forest", seed).fit(table.iloc[train].to_numpy(), y[train])
