@@ -99,8 +99,9 @@ bench: $(INSTALLED) ## measure speed and memory, as ratios within one run
 clean: ## remove the rendered book and executed chapters; cohorts, runs and .venv stay
 	rm -rf book/_build book/chapters work/*/chapters
 
-distclean: clean ## remove everything that was made, .venv too
-	rm -rf work .venv book/_static/mathjax
+distclean: clean ## remove everything that was made, .venv too; not downloads, nor a study that holds a blinded key
+	find work -mindepth 1 -maxdepth 1 ! -name data $(patsubst work/%/blinded/key,! -name '%',$(wildcard work/*/blinded/key)) -exec rm -rf {} +
+	rm -rf .venv book/_static/mathjax
 
 FORCE:
 
@@ -118,9 +119,9 @@ blinded-checked: $(STUDY)/chapters/08_sample.ipynb
 book-checked: $(HTML)
 	@echo "$(HTML)"
 
-# Rewritten only where its text changes: another DATA folder makes a new cohort, and so does what `make data` added.
+# Rewritten only where its text changes: another DATA folder makes a new cohort, what `make data` added, an edited table.
 $(STUDY)/request: FORCE
-	@mkdir -p $(@D) && { printf '%s\n' "$$DATA"; cat "$${DATA:-work/data/$(COHORT)}/download.json" 2>/dev/null; true; } > $@.new
+	@mkdir -p $(@D) && { printf '%s\n' "$$DATA"; cat "$${DATA:-work/data/$(COHORT)}/download.json" 2>/dev/null; cksum "$${DATA:-work/data/$(COHORT)}"/*.csv 2>/dev/null; true; } > $@.new
 	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
 
 $(STUDY)/cohort/manifest.json: $(STUDY)/request ecglib/config.py $(filter ecglib/signals/%,$(SOURCES)) | $(INSTALLED)
@@ -133,6 +134,10 @@ $(STUDY)/chapters/%.ipynb: notebooks/%.ipynb $(STUDY)/cohort/manifest.json $(SOU
 $(STUDY)/chapters/08_sample.ipynb $(STUDY)/chapters/14_sr_vs_af.ipynb: $(STUDY)/chapters/07_train.ipynb
 $(foreach name,10_fidelity 11_clinical 12_privacy 13_utility 15_blinded_reading 17_other_datasets,$(STUDY)/chapters/$(name).ipynb): $(STUDY)/chapters/08_sample.ipynb
 $(STUDY)/chapters/16_rare_and_plausible.ipynb: $(STUDY)/chapters/13_utility.ipynb
+# and which committed table; 00 and 19 read them all
+$(STUDY)/chapters/00_map.ipynb $(STUDY)/chapters/19_results.ipynb: $(wildcard book/results/*.csv)
+readers = $(patsubst notebooks/%,$(STUDY)/chapters/%,$(shell grep -l '$(notdir $(1))' notebooks/*.ipynb))
+$(foreach table,$(wildcard book/results/*.csv),$(eval $(or $(call readers,$(table)),FORCE): $(table)))
 
 # a target a cell of the grid; baselines come first: those without a mel loss, then SSSD-ECG, which is one and has one
 ifneq ($(filter ablations-checked,$(MAKECMDGOALS)),)

@@ -125,10 +125,20 @@ def _plan(args: argparse.Namespace) -> None:
     work_folder().mkdir(parents=True, exist_ok=True)
     print(f"what {study.folder.name} takes on this machine ({device}, {torch.get_num_threads()} threads), from a step "
           "measured now:", file=sys.stderr)  # fmt: skip
-    table = plan(study.config, args.cohort, device=device, folder=work_folder())
+    table = plan(study.config, args.cohort, records=_own_records(args), device=device, folder=work_folder())
     print(table.round({"hours": 2, "disk_gb": 2, "memory_gb": 1}).to_string(index=False, na_rep="–"))
     print(f"in all {table['hours'].sum():.1f} hours, {table['disk_gb'].sum():.1f} GB on disk; stopped at any moment, "
           "the same command goes on")  # fmt: skip
+def _own_records(args: argparse.Namespace) -> int | None:
+    """Return how many records a folder of the user's own holds; None for a project's."""
+    if args.cohort != "folder":
+        return None
+    from ecglib.signals.readers.folder import TABLE
+    from ecglib.signals.readers.metadata import read_csv
+
+    return len(read_csv(Path(args.data) / TABLE, ("file",)))
+
+
 def _blinded(args: argparse.Namespace) -> None:
     from ecglib import preflight
 
@@ -192,9 +202,11 @@ def _results(args: argparse.Namespace) -> None:
 def _sample(args: argparse.Namespace) -> None:
     from ecglib.diffusion import Generator, Workers
     from ecglib.signals import save_ptbxl_layout
-    from ecglib.signals.readers.ptbxl import read_table
+    from ecglib.signals.cohort import check_replaceable
+    from ecglib.signals.readers.ptbxl import LAYOUT, read_table
 
     workers = Workers.joined(args.device)
+    check_replaceable(args.output, LAYOUT)
     generator = Generator.load(args.run, device=workers.device)
     samples = generator.sample(read_table(args.table), seed=args.seed, progress=workers.first, workers=workers)
     if workers.first:

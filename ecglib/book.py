@@ -150,7 +150,7 @@ def render(study: Study) -> Path:
     Raises
     ------
     InputError
-        If Jupyter Book is not installed, or finds something to warn of.
+        If a chapter was not executed, Jupyter Book is not installed, or it finds something to warn of.
     """
     _copy_chapters(study)
     config = study.folder / "_config.yml"
@@ -194,9 +194,11 @@ def each_script_once(page: str) -> str:
 def _copy_chapters(study: Study) -> None:
     """Bring the study's executed notebooks to ``book/chapters``; a file that is the same there is left alone."""
     target = BOOK / "chapters"
+    wanted = [path.name for path in sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))]
+    chapters = {name: study.folder / "chapters" / name for name in wanted}
+    if absent := [name for name, path in chapters.items() if not path.exists()]:
+        raise InputError(f"{study.folder / 'chapters'} lacks {', '.join(absent)}; run `{study.command}`")
     target.mkdir(exist_ok=True)
-    executed = (study.folder / "chapters").glob("[0-9]*.ipynb")
-    chapters = {path.name: path for path in executed if ".failed" not in path.name}
     for old in target.glob("*.ipynb"):
         if old.name not in chapters:
             old.unlink()

@@ -25,7 +25,8 @@ from ecglib.errors import InputError
 from ecglib.signals import LEADS_8, load_cohort
 from ecglib.signals.download.cohorts import PROJECTS
 
-RECORDS = {"ptb-xl": 21_799, "mimic-iv-ecg": 800_035, "ludb": 200}
+RECORDS = {"ptb-xl": 21_799, "mimic-iv-ecg": 800_035, "ludb": 200,
+           "challenge-2021": 87_663}  # training records of the six sources that are read
 RECORD_BYTES = {"ptb-xl": 25_000}  # at 100 Hz; others as their project says
 DEPTHS = (2, 4)  # blocks timed: every second one may have attention
 ROUNDS, ENOUGH_S = 3, 10.0  # of each timing
@@ -76,14 +77,17 @@ def cost_of(config: Config, device: str = "cpu") -> Cost:
     return Cost(step, evaluation, (4 * parameters * copies + kept) / GB, parameters)
 
 
-def plan(config: Config, cohort: str, *, device: str = "cpu", folder: Path | str = ".") -> pd.DataFrame:
+def plan(config: Config, cohort: str, *, records: int | None = None, device: str = "cpu", folder: Path | str = "."
+         ) -> pd.DataFrame:  # fmt: skip
     """Return what a study will take, stage by stage.
 
     Parameters
     ----------
     config : Config
     cohort : str
-        Of `RECORDS`, or ``virtual``.
+        Of `RECORDS`, ``virtual``, or ``folder``.
+    records : int, optional
+        How many records the cohort has, where `RECORDS` does not say.
     device : str
         A torch device.
     folder : path
@@ -99,16 +103,17 @@ def plan(config: Config, cohort: str, *, device: str = "cpu", folder: Path | str
     InputError
         If the device is absent, or the disk has no room.
     """
-    n = RECORDS.get(cohort, config.cohort.n)
-    fetched = 0.0 if cohort == "virtual" else n * RECORD_BYTES.get(cohort, PROJECTS[cohort].record_bytes) / GB
+    n = records or RECORDS.get(cohort, config.cohort.n)
+    fetched = n * RECORD_BYTES.get(cohort, PROJECTS[cohort].record_bytes) / GB if cohort in PROJECTS else 0.0
+    source = {"virtual": f"{n:,} virtual records, made here", "folder": f"{n:,} records of your own"}
     samples = round(config.cohort.fs * config.cohort.seconds)
     prepared = n * 12 * samples * 2 / GB
     cost, sampling = cost_of(config, device), config.sampling
     batches = -(-config.cohort.n_evaluate // sampling.batch)
     drawn = batches * sampling.steps * cost.evaluation_s * (2 if sampling.guidance != 1 else 1) / 3600
     rows = [
-        ("data", f"{n:,} records from PhysioNet" if fetched else f"{n:,} virtual records, made here",
-         float("nan") if fetched else n / 490 / 3600, fetched, 0.0),
+        ("data", source.get(cohort, f"{n:,} records from PhysioNet"),
+         n / 490 / 3600 if cohort == "virtual" else float("nan"), fetched, 0.0),
         ("cohort", f"12 leads, {config.cohort.fs} Hz, int16 µV", n / 1000 / 3600, prepared, 2 * prepared),
         ("train", f"{config.training.steps:,} steps of {config.training.batch} records, {cost.parameters / 1e6:.1f} M "
          f"parameters, {cost.step_s:.2f} s a step", config.training.steps * cost.step_s / 3600,
@@ -120,7 +125,7 @@ def plan(config: Config, cohort: str, *, device: str = "cpu", folder: Path | str
     free, needed = shutil.disk_usage(folder).free / GB, table["disk_gb"].sum()
     if needed > free:
         raise InputError(f"{folder} has {free:.1f} GB free; {cohort} with {config.name} needs about {needed:.1f} "
-                         "GB: make room, or set ECGLIB_WORK to a larger disk")  # fmt: skip
+                         "GB: make room, or make work/ a link to a larger disk")  # fmt: skip
     return table
 
 

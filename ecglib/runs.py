@@ -67,7 +67,11 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
         if path.exists():
             old = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
             os.replace(path, old)
-            os.replace(temporary, path)
+            try:
+                os.replace(temporary, path)
+            except OSError:
+                os.replace(old, path)
+                raise
             shutil.rmtree(old)
         else:
             os.replace(temporary, path)
@@ -157,6 +161,16 @@ def read_manifest(folder: Path | str, kind: str, *, make: str = "make book") -> 
         found = manifest.get("kind") if isinstance(manifest, dict) else type(manifest).__name__
         raise InputError(f"{path} is of kind {found!r}; expected {kind!r}")
     return manifest
+
+
+@contextmanager
+def reopened(folder: Path | str) -> Iterator[None]:
+    """Take a step's manifest away while more files are written to its folder; it comes back with success only."""
+    path = Path(folder) / MANIFEST
+    text = path.read_text(encoding="utf-8")
+    path.unlink()
+    yield
+    write_text(path, text)
 
 
 @contextmanager

@@ -38,6 +38,17 @@ def test_without_jupyter_book_the_remedy_is_named(tmp_path):
     assert "it is not installed: run `make setup`" in done.stderr
 
 
+def test_a_study_without_chapters_does_not_touch_another_studys_book(tmp_path):
+    code = ("from ecglib import book; from pathlib import Path\n"
+            f"book.BOOK = Path({str(tmp_path)!r}); (book.BOOK / 'chapters').mkdir()\n"
+            "(book.BOOK / 'chapters' / '00_map.ipynb').write_text('of another study')\n"
+            "from ecglib.__main__ import main; raise SystemExit(main(['render', '--preset', 'smoke']))")  # fmt: skip
+    done = run_python(code, ECGLIB_WORK=str(tmp_path / "work"))
+    assert done.returncode == 2 and "lacks 00_map.ipynb, 01_data.ipynb" in done.stderr
+    assert "run `make book PRESET=smoke`" in done.stderr
+    assert (tmp_path / "chapters" / "00_map.ipynb").read_text() == "of another study"
+
+
 def test_without_npm_the_build_says_so_and_goes_on(tmp_path):
     code = ("from ecglib import book; from pathlib import Path\n"
             f"book.MATHJAX = Path({str(tmp_path / 'mathjax')!r}); book.vendor_mathjax()\n"

@@ -116,6 +116,15 @@ def test_every_code_is_translated_or_left(codes: list[str]) -> None:
     assert set(statements) & SINUS or "NORM" not in statements
 
 
+def test_records_of_ptbxl_are_for_training_alone(tree: Callable[..., Path]) -> None:
+    """Some of them share a patient, and only PTB-XL's own table says which."""
+    for k in range(1, 31):
+        root = tree(f"ptb-xl/g1/HR{k:05d}")
+    assert set(read_challenge(root).table["strat_fold"]) == set(range(1, 9))
+    with pytest.raises(InputError, match="no record is in fold 9"):
+        read_challenge(root).split()
+
+
 def test_the_published_layout(tree: Callable[..., Path]) -> None:
     names = ["cpsc_2018/g1/A0001", "cpsc_2018_extra/g1/Q0001", "georgia/g11/E00001", "ptb-xl/g1/HR00001",
              "chapman_shaoxing/g1/JS00001", "ningbo/g1/JS10647"]  # fmt: skip

@@ -180,6 +180,25 @@ def test_a_cohort_cut_short_is_refused(cohort: Cohort, tmp_path: Path) -> None:
         Cohort.load(tmp_path / "c")
 
 
+@pytest.mark.parametrize("hashed", [1 << 30, 0])  # 0: as signals too large to be read for it
+@pytest.mark.parametrize("name", ["signals.npy", "table.csv", "waves.csv"])
+@pytest.mark.parametrize("how", ["cut", "emptied", "deleted", "changed"])
+def test_a_damaged_cohort_is_refused(cohort, tmp_path, monkeypatch, name, how, hashed) -> None:
+    cohort.save(tmp_path / "c")
+    path = tmp_path / "c" / name
+    whole = path.read_bytes()
+    if how == "deleted":
+        path.unlink()
+    else:
+        path.write_bytes({"cut": whole[:-7], "emptied": b"", "changed": whole[:-7] + b"1234567"}[how])
+    if not hashed and name == "signals.npy":
+        monkeypatch.setattr("ecglib.signals.cohort.HASHED", -1)
+        if how == "changed":
+            return  # the price of not reading terabytes
+    with pytest.raises(InputError, match=f"{name} is not"):
+        Cohort.load(tmp_path / "c")
+
+
 def test_a_killed_save_leaves_the_old_cohort(cohort: Cohort, tmp_path: Path) -> None:
     cohort.save(tmp_path / "c")
     code = ("import sys, time\nimport ecglib.signals.cohort as m\nfrom handmade import make_cohort\n"

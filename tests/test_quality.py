@@ -81,6 +81,12 @@ def test_leads_that_are_flat_for_a_while_or_a_thousand_times_too_small(real: np.
     x = real[3].copy()
     x[6, 100:900] = 0.1  # 1.6 s
     assert flat_leads(x, 500) == []
+    x[6, 100:1099] = 0.1  # 999 samples
+    assert flat_leads(x, 500) == []
+    for start in (0, 1, 2500, 4000):  # 2 s, the first and the last two among them
+        one = real[3].copy()
+        one[6, start : start + 1000] = 0.1
+        assert flat_leads(one, 500) == ["V1"], start
     x[6, 100:1200] = 0.1
     x[9, 1:] = 0.0  # but for one sample
     assert flat_leads(x, 500) == ["V1", "V4"]

@@ -33,6 +33,9 @@ def test_stages_add_up(tmp_path):
     assert table["stage"].tolist() == ["data", "cohort", "train", "sample"]
     assert (table["hours"] > 0).all() and table["disk_gb"].iloc[1] == pytest.approx(SMALL.cohort.n * 24e3 / 1e9)
     assert plan(SMALL, "ptb-xl", folder=tmp_path)["hours"].isna().tolist() == [True, False, False, False]
+    own = plan(SMALL, "folder", records=300, folder=tmp_path)
+    assert own["what"].iloc[0] == "300 records of your own" and own["disk_gb"].iloc[0] == 0
+    assert "87,663 records from PhysioNet" in plan(SMALL, "challenge-2021", folder=tmp_path)["what"].iloc[0]
 
 
 def test_a_disk_without_room_is_refused(tmp_path, monkeypatch):

@@ -16,6 +16,7 @@ from ecglib.runs import (
     inside,
     locked,
     read_manifest,
+    reopened,
     sha256_of,
     versions,
     write_manifest,
@@ -43,6 +44,34 @@ def test_an_error_leaves_the_old_folder(folder: Path) -> None:
         (temporary / "a").write_text("half")
         raise RuntimeError
     assert (folder / "x" / "a").read_text() == "new" and listing(folder) == ["x"]
+
+
+def test_a_disk_that_fails_while_folders_change_places_leaves_the_old_one(folder: Path, monkeypatch) -> None:
+    with atomic_folder(folder / "x") as temporary:
+        (temporary / "a").write_text("old")
+    replace, calls = os.replace, []
+
+    def fails_once(source, target):
+        calls.append(source)
+        if len(calls) == 2:
+            raise OSError(28, "No space left on device")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", fails_once)
+    with pytest.raises(OSError, match="No space"), atomic_folder(folder / "x") as temporary:
+        (temporary / "a").write_text("new")
+    assert (folder / "x" / "a").read_text() == "old" and listing(folder) == ["x"]
+
+
+def test_a_folder_reopened_is_not_done_until_it_is(folder: Path) -> None:
+    write_manifest(folder, "run", seed=3)
+    with reopened(folder):
+        assert not (folder / "manifest.json").exists()
+    assert read_manifest(folder, "run")["seed"] == 3
+    with pytest.raises(RuntimeError), reopened(folder):
+        raise RuntimeError
+    with pytest.raises(InputError, match="did not finish"):
+        read_manifest(folder, "run")
 
 
 def start(code: str, *arguments: Path) -> subprocess.Popen:

@@ -12,7 +12,7 @@ import pandas as pd
 from ecglib.evaluation.comparison import Comparison
 from ecglib.evaluation.measure import Metric, evaluate, name_of
 from ecglib.evaluation.response import Corruption, exact_copies, leads_mixed, response_card, smoothing_90_ms
-from ecglib.runs import atomic_file, read_manifest, write_text
+from ecglib.runs import atomic_file, read_manifest, reopened, write_text
 
 CONTROLS: tuple[Corruption, ...] = (exact_copies, smoothing_90_ms, leads_mixed)
 CONTROL_RECORDS = 256  # at most: controls are to be recognised, not measured finely
@@ -46,10 +46,12 @@ def report(comparison: Comparison, metrics: Sequence[Metric], folder: Path | str
         wide = card.pivot_table(index=["metric", "key"], columns="corruption", values="value", dropna=False)
         names = [control.__name__ for control in controls]
         table = table.merge(wide.reindex(columns=names).reset_index(), on=["metric", "key"], how="left")
-    with atomic_file(folder / "report.csv") as path:
-        table.to_csv(path, index=False)
-    write_text(folder / "report.json", json.dumps(_described(table, metrics, folder, len(some)), indent=2) + "\n")
-    _draw(table, folder, [control.__name__ for control in controls])
+    described = _described(table, metrics, folder, len(some))
+    with reopened(folder):
+        with atomic_file(folder / "report.csv") as path:
+            table.to_csv(path, index=False)
+        write_text(folder / "report.json", json.dumps(described, indent=2) + "\n")
+        _draw(table, folder, [control.__name__ for control in controls])
     return table
 
 

@@ -20,6 +20,7 @@ from ecglib.signals.table import check_table
 TRAIN_FOLDS, VALIDATION_FOLD, TEST_FOLD = tuple(range(1, 9)), 9, 10
 LARGEST_MV = 32.767  # int16 microvolts
 ROWS_AT_ONCE = 512
+HASHED = 1 << 30  # bytes: larger signals are not read when a cohort is opened
 
 
 class Microvolts:
@@ -193,18 +194,38 @@ class Cohort:
         Raises
         ------
         InputError
-            If the folder was not written whole, or does not fit its manifest.
+            If the folder was not written whole, or a file is not the one in its manifest. Signals of more than 1 GiB
+            are not read for that: only their size is looked at.
         """
         folder = Path(folder)
         manifest = read_manifest(folder, "cohort")
+        _check_files(folder, manifest)
         table = _read_table(folder / "table.csv", manifest.get("text", {}))
         table["scp_codes"] = table["scp_codes"].map(json.loads)
-        waves = pd.read_csv(folder / "waves.csv") if (folder / "waves.csv").exists() else None
+        waves = pd.read_csv(folder / "waves.csv") if "waves.csv" in manifest["sha256"] else None
         counts = np.load(folder / "signals.npy", mmap_mode="r", allow_pickle=False)
-        if len(counts) != manifest["n_records"] or counts.dtype != np.int16:
-            raise InputError(f"{folder / 'signals.npy'} does not fit its manifest; delete the folder and make it again")
         return Cohort(Microvolts(counts), manifest["fs"], tuple(manifest["leads"]), table, waves,
                       manifest["source"], manifest["notes"])  # fmt: skip
+
+
+def _check_files(folder: Path, manifest: dict[str, Any]) -> None:
+    """Raise `InputError` unless each file that the manifest names is there and unchanged."""
+    shape = (manifest["n_records"], len(manifest["leads"]))
+    for name, digest in ({"signals.npy": "", "table.csv": ""} | manifest.get("sha256", {})).items():
+        path = folder / name
+        if not path.exists() or not _is_whole(path, digest, shape):
+            found = "not what its manifest names" if path.exists() else "not there"
+            raise InputError(f"{path} is {found}; restore it, or delete the folder and make it again")
+
+
+def _is_whole(path: Path, digest: str, shape: tuple[int, int]) -> bool:
+    if path.stat().st_size <= HASHED:
+        return sha256_of(path) == digest
+    try:
+        counts = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError):  # cut off, or empty
+        return False
+    return counts.dtype == np.int16 and counts.shape[:2] == shape
 
 
 def _read_table(path: Path, text: dict[str, list[int]]) -> pd.DataFrame:

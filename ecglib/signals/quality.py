@@ -21,7 +21,7 @@ def flat_leads(x: np.ndarray, fs: float) -> list[str]:
 
     Both limits are assumptions: a loose electrode, or a gain wrong by a thousand.
     """
-    stays = np.cumsum(np.diff(x, axis=1) == 0, axis=1)  # (12, L − 1)
+    stays = np.cumsum(np.diff(x, axis=1, prepend=np.nan) == 0, axis=1)  # (12, L): still samples up to each
     steps = round(FLAT_S * fs) - 1
     return _named((np.ptp(x, axis=1) < FLAT_MV) | (stays[:, steps:] - stays[:, :-steps] == steps).any(axis=1))
 

@@ -20,7 +20,7 @@ from ecglib.evaluation.blinded.statistics import (
     share,
 )  # fmt: skip
 from ecglib.evaluation.comparison import NotComputable
-from ecglib.runs import atomic_file, sha256_of, write_manifest, write_text
+from ecglib.runs import MANIFEST, atomic_file, sha256_of, write_manifest, write_text
 
 COLUMNS = ["quantity", "reader", "value", "ci_low", "ci_high", "n", "reason"]
 ALL = "all readers"
@@ -170,6 +170,7 @@ def unblind(forms: Path | str, key: Path | str, folder: Path | str, *, seed: int
     opened = read_key(key)
     answers = read_forms(forms, opened)
     table, folder = analyse(answers, seed=seed), Path(folder)
+    (folder / MANIFEST).unlink(missing_ok=True)  # an older one would call half-written results done
     for name, content in (("analysis.csv", table), ("answers.csv", answers)):
         with atomic_file(folder / name) as path:
             content.to_csv(path, index=False)

@@ -25,7 +25,6 @@ from ecglib.figures.sheet import (
     SPEED,
     TRACE_LEFT,
 )  # fmt: skip
-from ecglib.figures.style import INK
 from ecglib.signals.cohort import Cohort
 from ecglib.signals.leads import LEADS_8, LEADS_12, to_eight_leads, to_twelve_leads
 from ecglib.signals.resample import resample
@@ -139,15 +138,3 @@ def _ruled(step: int) -> str:
 
 def _units(mm: float) -> int:
     return round(mm / UNIT)
-
-
-def sheet_svg(path: str, label: str) -> str:
-    """Return one sheet as an SVG file of its own, 297 mm × 210 mm, for a page or a notebook."""
-    wide, high = (_units(side) for side in PAGE)
-    return (f'<svg xmlns="http://www.w3.org/2000/svg" width="{PAGE[0]:g}mm" height="{PAGE[1]:g}mm" '
-            f'viewBox="0 0 {wide} {high}" role="img" aria-label="{label}"><style>{SVG_STYLE}</style>'
-            f'{paper_svg()}<path class="ink" d="{path}"/></svg>')  # fmt: skip
-
-
-SVG_STYLE = (f".ruled{{fill:none}}.ink{{fill:none;stroke:{INK};stroke-width:5;stroke-linejoin:round}}"
-             f".leads{{font:bold 64px sans-serif;fill:{INK}}}")  # fmt: skip

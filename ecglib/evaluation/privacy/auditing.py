@@ -18,7 +18,7 @@ from ecglib.errors import InputError
 from ecglib.evaluation.comparison import Comparison, NotComputable
 from ecglib.evaluation.measure import Metric, evaluate, name_of
 from ecglib.evaluation.privacy.controls import CONTROLS, CopyMachine, control_sets
-from ecglib.runs import atomic_file
+from ecglib.runs import atomic_file, reopened
 from ecglib.signals.cohort import Cohort
 
 # metric → what its key begins with → its value where nothing leaks; a leak raises it. Other keys are context: a
@@ -99,7 +99,7 @@ def audit(comparison: Comparison, metrics: Sequence[Metric], *, seed: int = 0, r
         table["reason"] = [f"{reason}; no controls: {why}".removeprefix("; ") for reason in table["reason"]]
     table = table[[*keys, "value", "ci_low", "ci_high", "n", *CONTROLS, "verdict", "reason"]]
     if folder is not None:
-        with atomic_file(Path(folder) / "audit.csv") as path:
+        with reopened(folder), atomic_file(Path(folder) / "audit.csv") as path:
             table.to_csv(path, index=False)
     return table
 
