@@ -139,7 +139,7 @@ $(STUDY)/chapters/00_map.ipynb $(STUDY)/chapters/19_results.ipynb: $(wildcard bo
 readers = $(patsubst notebooks/%,$(STUDY)/chapters/%,$(shell grep -l '$(notdir $(1))' notebooks/*.ipynb))
 $(foreach table,$(wildcard book/results/*.csv),$(eval $(or $(call readers,$(table)),FORCE): $(table)))
 
-# a target a cell of the grid; baselines come first: those without a mel loss, then SSSD-ECG, which is one and has one
+# a target a cell of the grid; baselines come first: the presets' without a mel loss, then those that have one themselves
 ifneq ($(filter ablations-checked,$(MAKECMDGOALS)),)
 page      = $(patsubst %,work/ablations/%/09_ablations.ipynb,$(1))
 BASELINES := $(call page,$(shell $(PY) -m ecglib ablations --baselines))

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -22,22 +23,25 @@ import pandas as pd
 from ecglib.config import Config
 from ecglib.errors import InputError, choose
 from ecglib.preflight import COHORTS
-from ecglib.runs import MANIFEST, ROOT, atomic_file, work_folder
+from ecglib.runs import MANIFEST, ROOT, atomic_file, read_manifest, work_folder
+from ecglib.study import Study
 from ecglib.variants import VARIANTS, variant
+
+if TYPE_CHECKING:
+    from ecglib.signals.cohort import Cohort
 
 GRID = ROOT / "book" / "ablations.csv"
 RESULTS = ROOT / "book" / "results" / "ablations.csv"
 BASELINE = "mel-none"
-SSSD = "sssd-ecg"  # the baseline of variants `SSSD_MEL`
-SSSD_MEL = "sssd-mel-"
+BASELINES = {"sssd-mel-": "sssd-ecg", "plain-mel-": "plain-none"}  # of variants whose names begin so
 ABOVE = 1.2  # times its floor: below, what is left above it is mostly luck, and no denominator
 ROW = "row.csv"
 KEY = ["variant", "cohort", "preset", "seed"]
 
 
 def baseline_of(variant: str) -> str:
-    """Return what a variant is compared with: SSSD-ECG if it is that with a mel loss, else the preset without one."""
-    return SSSD if variant.startswith(SSSD_MEL) else BASELINE
+    """Return what a variant is compared with: the same network without a mel loss if it has a name in `BASELINES`."""
+    return next((base for start, base in BASELINES.items() if variant.startswith(start)), BASELINE)
 
 
 @dataclass(frozen=True)
@@ -129,16 +133,32 @@ def pending(cells: Sequence[Cell], done: pd.DataFrame) -> list[Cell]:
     known = {tuple(row) for row in done[KEY].drop_duplicates().itertuples(index=False)}
     left = [cell for cell in cells if (cell.variant, cell.cohort, cell.preset, cell.seed) not in known]
     needed = {cell.baseline for cell in left}
-    needed |= {cell.baseline for cell in needed}  # SSSD-ECG has a baseline, too
+    needed |= {cell.baseline for cell in needed}  # other baselines have one, too
     first = sorted(needed, key=lambda cell: (cell.variant != BASELINE, cell.name))
     return [*first, *(cell for cell in left if cell not in needed)]
 
 
-def training_of(cohort: str, config: Config) -> tuple[Config, Path]:
-    """Return what is trained and where, alike for all that differ in how they sample (and for ``tools/trials.py``)."""
+def training_of(study: Study, config: Config) -> tuple[Config, Path]:
+    """Return what is trained and where, alike for all that differ in how they sample (and for ``tools/trials.py``).
+
+    The folder's name changes with configuration, cohort and code, as `Study.run_folder` does.
+    """
     sampling = vars(Config.preset(config.name).sampling)
     learnt = config.override({f"sampling.{name}": value for name, value in sampling.items()})
-    return learnt, work_folder() / "ablations" / "runs" / f"{cohort}-{learnt.id}"
+    return learnt, work_folder() / "ablations" / "runs" / f"{study.cohort}-{learnt.id}-{study.digest()}"
+
+
+def _sampled(cell: Cell, run: Path, asked: pd.DataFrame, progress: bool) -> Cohort:
+    """Return the cell's samples: those on disk, if they are of these weights and were drawn in this way."""
+    from ecglib.diffusion import Generator
+    from ecglib.signals import Cohort
+
+    folder, how = cell.folder / "samples", vars(cell.config.sampling)
+    made_by = {"weights": read_manifest(run, "run")["sha256"]["model.safetensors"], "sampling": how}
+    if not (folder / MANIFEST).exists() or read_manifest(folder, "cohort").get("made_by") != made_by:
+        samples = Generator.load(run).sample(asked, seed=cell.seed, progress=progress, **how)
+        samples.save(folder, made_by=made_by)
+    return Cohort.load(folder)
 
 
 def run(cell: Cell, *, progress: bool = True) -> pd.DataFrame:
@@ -163,12 +183,11 @@ def run(cell: Cell, *, progress: bool = True) -> pd.DataFrame:
     InputError
         If the baseline's samples are not there.
     """
-    from ecglib.diffusion import Generator, train
+    from ecglib.diffusion import train
     from ecglib.evaluation import Comparison, evaluate
     from ecglib.evaluation.difference import differences
     from ecglib.evaluation.headlines import METRICS
     from ecglib.signals import Cohort
-    from ecglib.study import Study
 
     study = Study(cell.cohort, cell.preset, cell.seed)
     if not (study.folder / "cohort" / MANIFEST).exists():
@@ -176,15 +195,11 @@ def run(cell: Cell, *, progress: bool = True) -> pd.DataFrame:
     cohort = study.open_cohort()
     training, _, test = cohort.split()
     asked = test.select(range(min(len(test), cell.config.cohort.n_evaluate)))
-    learnt, trained = training_of(cell.cohort, cell.config)
+    learnt, trained = training_of(study, cell.config)
     there, began = (trained / MANIFEST).exists(), time.perf_counter()
     train(learnt, cohort, trained, progress=progress)
     seconds = np.nan if there else round(time.perf_counter() - began)
-    samples = cell.folder / "samples"
-    if not (samples / MANIFEST).exists():
-        drawn = vars(cell.config.sampling)
-        Generator.load(trained).sample(asked.table, seed=cell.seed, progress=progress, **drawn).save(samples)
-    comparison = Comparison(asked, Cohort.load(samples), train=training)
+    comparison = Comparison(asked, _sampled(cell, trained, asked.table, progress), train=training)
     table = evaluate(comparison, METRICS, seed=cell.seed)
     base = cell.baseline.folder / "samples"
     if cell != cell.baseline:

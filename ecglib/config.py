@@ -197,7 +197,7 @@ class Config:
         Raises
         ------
         InputError
-            If the text is not JSON, or holds unknown names, wrong types or values out of range.
+            If the text is not JSON, lacks a value, or holds unknown names, wrong types or values out of range.
         """
         try:
             tree = json.loads(text)
@@ -209,6 +209,8 @@ class Config:
         for key, value in tree.items():
             inner = {f"{key}.{leaf}": v for leaf, v in value.items()} if isinstance(value, dict) else {key: value}
             flat.update(inner)
+        if absent := [name for name in _flatten(Config()) if name not in flat]:
+            raise InputError(f"config lacks {', '.join(absent)}; expected every value, as Config.to_json() writes them")
         return Config().override(flat)
 
     @property

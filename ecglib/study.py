@@ -115,13 +115,17 @@ class Study:
 
         So a run is never mistaken for that of another configuration, another cohort, or a changed network.
         """
+        return self.folder / "runs" / f"{self.config.id}-{self.digest()}"
+
+    def digest(self) -> str:
+        """Return eight hexadecimal digits of what a training depends on beside its configuration: cohort and code."""
         cohort = read_manifest(self.folder / "cohort", "cohort", make=self.command)
         digest = hashlib.sha256(cohort["sha256"]["signals.npy"].encode() + cohort["sha256"]["table.csv"].encode())
         code = ROOT / "ecglib"
         signals = (code / "signals" / name for name in ("beats.py", "leads.py", "statements.py"))
         for path in [*sorted((code / "diffusion").glob("*.py")), *signals]:
             digest.update(path.read_bytes())
-        return self.folder / "runs" / f"{self.config.id}-{digest.hexdigest()[:8]}"
+        return digest.hexdigest()[:8]
 
     def finished_run(self) -> Path:
         """Return the folder of the finished run; `InputError` naming the make target if it is not finished."""

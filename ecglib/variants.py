@@ -10,9 +10,12 @@ mel variant sets every value of the mel loss, so that two of them differ in noth
 
 Conditioning variants go from SSSD-ECG's 71 labels to one embedding a group, at the authors' widths. The width with both
 age and sex beside the labels is inferred. ``target-…`` read every sample, as SSSD-ECG does; ``sssd-ecg`` is that model
-at this preset's width and depth, and ``sssd-mel-…`` the same with a mel loss: MIDT-ECG's own comparison. ``fault-…``
-switch on one defect of a published code each: embeddings of groups that are never trained (compare with ``groups``),
-and a mel loss of the posterior mean (compare with ``mel-weighted``).
+at this preset's width and depth, and ``sssd-mel-…`` the same with a mel loss: MIDT-ECG's own comparison. ``plain-…``
+are state space layers alone: the preset without what this book adds to them (beats drawn first, attention, the Wiener
+filter, self-conditioning, Muon), without a mel loss and with one; a poor baseline that is quick to train.
+
+``fault-…`` switch on one defect of a published code each: embeddings of groups that are never trained (compare with
+``groups``), and a mel loss of the posterior mean (compare with ``mel-weighted``).
 
 Source: SSSD-ECG and MIDT-ECG, from their public code.
 """
@@ -47,6 +50,9 @@ _SSSD: dict[str, Any] = {
     "sampling.steps": 200, "sampling.spacing": "even",
 }  # fmt: skip
 
+_PLAIN: dict[str, Any] = {"network.self_conditioning": False, "network.clock": False, "network.heads": 0,
+                          "network.wiener": 0.0, "training.optimiser": "adamw"}  # fmt: skip
+
 VARIANTS: dict[str, dict[str, Any]] = {
     "default": {},
     "mel-none": {**_WEIGHTED, "mel.weight": 0.0},
@@ -76,6 +82,11 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "sssd-mel-v6": {**_SSSD, **_V6},
     "sssd-mel-x0": {**_SSSD, **_X0},
     "sssd-mel-weighted": {**_SSSD, **_WEIGHTED},
+    "plain-none": {**_PLAIN, **_WEIGHTED, "mel.weight": 0.0},
+    "plain-mel-short": _PLAIN,
+    "plain-mel-weighted": {**_PLAIN, **_WEIGHTED},
+    "plain-mel-v6": {**_PLAIN, **_V6},
+    "plain-mel-x0": {**_PLAIN, **_X0},
     "fault-untrained": {**_GROUPS, "conditions.learn": False},
     "fault-posterior": {**_WEIGHTED, "mel.estimate": "posterior", "mel.weighting": "none"},
 }  # fmt: skip

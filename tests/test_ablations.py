@@ -11,6 +11,7 @@ from ecglib.ablations import BASELINE, KEY, Cell, collect, grid, named, pending,
 from ecglib.config import Config
 from ecglib.errors import InputError
 from ecglib.runs import ROOT
+from ecglib.signals import Cohort
 from ecglib.variants import VARIANTS
 
 
@@ -108,6 +109,17 @@ class TestRun:
         runs = ablations.work_folder() / "ablations" / "runs"
         assert len(list(runs.iterdir())) == 2  # the baseline's, and the preset's, which guidance-2 samples from
 
+    def test_samples_of_an_edited_variant_are_drawn_anew(self, small_world, monkeypatch):
+        cell = small_world[0][1]
+        before = Cohort.load(cell.folder / "samples").x[:]
+        monkeypatch.setitem(VARIANTS, "guidance-2", {"sampling.guidance": 4.0})
+        ablations.run(Cell("guidance-2", "virtual", "smoke"), progress=False)
+        edited = Cohort.load(cell.folder / "samples").x[:]
+        assert np.abs(edited - before).max() > 0.01
+        monkeypatch.undo()
+        ablations.run(Cell("guidance-2", "virtual", "smoke"), progress=False)
+        np.testing.assert_array_equal(Cohort.load(cell.folder / "samples").x[:], before)
+
     def test_collect_keeps_what_stands(self, small_world, tmp_path):
         path = tmp_path / "results.csv"
         table = collect(path)
@@ -151,7 +163,7 @@ def test_make_runs_baselines_first_and_each_cell_once():
     planned = [line.split("-p cell ")[1] for line in done.stdout.splitlines() if "-p cell " in line]
     left = [cell.name for cell in pending(grid(), results())]
     assert sorted(planned) == sorted(left) and done.stdout.splitlines()[-1].endswith("ablations --collect")
-    for ending in (BASELINE, "-sssd-ecg"):
+    for ending in ((f"-{BASELINE}",), ("-sssd-ecg", "-plain-none")):
         first = [name for name in left if name.endswith(ending)]
         assert set(planned[: len(first)]) == set(first), f"what others are compared with ({ending}) must come first"
         planned = planned[len(first) :]

@@ -100,3 +100,29 @@ def test_quiet_and_loud_records_are_told_apart(t):
     oracle = (error(1, records[loud], loud) + error(1, records[~loud], ~loud)) / 2
     assert error(2, records, all_rows) < 1.05 * oracle
     assert error(1, records, all_rows) > 1.2 * oracle
+
+
+@pytest.mark.parametrize(("length", "cutoff"), [(8, 99.0), (9, 99.0), (8, 2.0)])
+def test_which_group_a_record_is_of_is_bayess_rule(length, cutoff):
+    """One lead; in the time domain a group's covariance is a circulant matrix of its spectrum."""
+    wiener = WienerFilter(1, length, length, cutoff, groups=2).double()
+    bins = wiener.power.shape[1]
+    generator = torch.Generator().manual_seed(0)
+    wiener.power[:, :, 0] = 0.1 + 2 * torch.rand(2, bins, generator=generator, dtype=torch.float64)
+    wiener.directions[..., 0] = 1.0
+    share, x_t = 0.6, torch.randn(5, 1, length, generator=generator, dtype=torch.float64)
+    means, fits = [], []
+    for power in wiener.power[:, :, 0]:
+        spectrum = torch.zeros(length // 2 + 1, dtype=torch.float64)
+        spectrum[:bins] = power  # beyond the cutoff x0 is nothing, for either group
+        row = torch.fft.irfft(spectrum.to(torch.complex128), n=length)
+        covariance = torch.stack([row.roll(k) for k in range(length)])
+        seen = share * covariance + (1 - share) * torch.eye(length, dtype=torch.float64)
+        means.append(share**0.5 * x_t[:, 0] @ torch.linalg.inv(seen) @ covariance)
+        zero = torch.zeros(length, dtype=torch.float64)
+        fits.append(torch.distributions.MultivariateNormal(zero, seen).log_prob(x_t[:, 0]))
+    chance = torch.softmax(torch.stack(fits), dim=0)
+    by_hand = sum(c[:, None] * mean for c, mean in zip(chance, means, strict=True))
+    ours = wiener(x_t, torch.full((5,), share, dtype=torch.float64))[:, 0]
+    assert 0.02 < chance[0].min() and chance[0].max() < 0.98, "both groups must count"
+    torch.testing.assert_close(ours, by_hand)

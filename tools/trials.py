@@ -68,18 +68,18 @@ def measure(real: Cohort, other: Cohort) -> dict[str, float]:
             "template_snr_db": b["snr"] - a["snr"]}  # fmt: skip
 
 
-def cohort_of(config: Config) -> Cohort:
-    """Return the virtual cohort of a configuration, made once."""
+def cohort_of(config: Config) -> tuple[Study, Cohort]:
+    """Return the virtual study of a configuration and its cohort, made once."""
     study = Study("virtual", config.name, config.seed)
-    return study.open_cohort() if (study.folder / "cohort" / MANIFEST).exists() else study.prepare()
+    return study, study.open_cohort() if (study.folder / "cohort" / MANIFEST).exists() else study.prepare()
 
 
 def trial(name: str, config: Config, samplers: str = "few") -> list[dict]:
     """Train and measure one configuration: the floor, then a row a sampler."""
-    cohort = cohort_of(config)
+    study, cohort = cohort_of(config)
     members, _, test = cohort.split()
     real = test.select(np.arange(min(len(test), config.cohort.n_evaluate)))
-    learnt, run = training_of("virtual", config)  # shared with `make ablations`
+    learnt, run = training_of(study, config)  # shared with `make ablations`
     train(learnt, cohort, run)
     log = pd.DataFrame(read_log(run))
     minutes = (log["seconds_per_step"] * log["step"].diff().fillna(log["step"])).sum() / 60

@@ -39,7 +39,7 @@ from ecglib.evaluation.utility import (
     verdict,
     with_interval,
 )
-from ecglib.runs import MANIFEST, atomic_file, versions
+from ecglib.runs import MANIFEST, atomic_file, read_manifest, versions
 from ecglib.signals import Cohort, join
 from ecglib.study import ROOT, Study
 
@@ -217,7 +217,9 @@ def main() -> None:
     if args.setting == "all":
         todo = cells("all", args.fractions, args.ratios, args.seeds, args.methods)
         needed = needed_rows(cohort.split()[0].table, todo)
-        copies = copies_of(study, folder / "all", Generator.load(study.finished_run()), needed) if needed else []
+        run = study.finished_run()
+        weights = read_manifest(run, "run")["sha256"]["model.safetensors"][:8]
+        copies = copies_of(study, folder / f"all-{weights}", Generator.load(run), needed) if needed else []
         data = features_of(cohort, rocket, synthetic=copies, augment=most)
         fill(table, todo, data)
         if copies:

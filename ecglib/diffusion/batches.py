@@ -190,6 +190,9 @@ def describe_signals(config: Config, cohort: Cohort) -> SignalInfo:
     rows = np.linspace(0, len(cohort) - 1, min(len(cohort), 2000)).astype(np.int64)
     x = to_eight_leads(cohort.x[rows]).astype(np.float64)
     mean, scale = x.mean(axis=(0, 2)), x.std(axis=(0, 2))
+    if flat := [lead for lead, spread in zip(LEADS_8, scale, strict=True) if spread < 1e-6]:
+        raise InputError(f"lead {', '.join(flat)} is flat in all {len(rows)} training records that were looked at; "
+                         "leave such records out, or look for a wrong gain")  # fmt: skip
     return SignalInfo(LEADS_8, cohort.fs, n_times, tuple(mean.round(6).tolist()), tuple(scale.round(6).tolist()))
 
 

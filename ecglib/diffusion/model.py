@@ -154,7 +154,14 @@ def load_description(run: Path) -> tuple[Config, SignalInfo, dict[str, Any] | No
         this version of ecglib encodes.
     """
     try:
-        config = Config.from_json((run / "config.json").read_text(encoding="utf-8"))
+        text = (run / "config.json").read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise InputError(f"{error.filename} does not exist: {run} is not the folder of a run") from None
+    try:
+        config = Config.from_json(text)
+    except InputError as error:
+        raise InputError(f"{run / 'config.json'} is damaged ({error}); restore it, or train the run again") from None
+    try:
         described = json.loads((run / "model.json").read_text(encoding="utf-8"))
         info = described["signals"]
         mean, scale = tuple(info["mean"]), tuple(info["scale"])
@@ -210,11 +217,12 @@ def origin_of(run: Path, config: Config, fs: int, n_times: int) -> Origin:
 
 
 def check_weights(run: Path, manifest: dict[str, Any]) -> str:
-    """Return the SHA-256 of a run's weights; `InputError` if it is not the one in its manifest."""
-    digest = sha256_of(run / WEIGHTS)
-    if digest != manifest["sha256"][WEIGHTS]:
-        raise InputError(f"{run / WEIGHTS} is not the file that its manifest names; restore it or train again")
-    return digest
+    """Return the SHA-256 of a run's weights; `InputError` if it or the configuration is not the manifest's."""
+    digests = manifest.get("sha256", {})
+    for name in ("config.json", WEIGHTS):
+        if not (run / name).exists() or sha256_of(run / name) != digests.get(name):
+            raise InputError(f"{run / name} is not the file that its manifest names; restore it or train again")
+    return str(digests[WEIGHTS])
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:

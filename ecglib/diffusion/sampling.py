@@ -220,20 +220,29 @@ def _is_out_of_memory(error: Exception) -> bool:
 def asked_table(table: pd.DataFrame, copies: int) -> pd.DataFrame:
     """Return the table of a synthetic cohort: each row `copies` times, with ids of its own.
 
-    Only what the generator was asked for is kept: what else a real record's row holds (its report, device, date,
-    measurements) is not true of the synthetic one, and may be private.
+    Only what a generator can be asked for is kept, whether this one listens to it or not, and the fold: what else a
+    real record's row holds (its report, device, date, measurements) is not true of the synthetic one, and may be
+    private.
 
     Raises
     ------
     InputError
-        If the table is empty or lacks ``ecg_id`` or ``scp_codes``, or copies is below 1.
+        If the table is empty or lacks ``ecg_id`` or ``scp_codes``; an ``ecg_id`` is no whole number from 0; two rows
+        have one and ask for the same, which would be the same ECG twice; or copies is no number from 1.
     """
     absent = [name for name in ("ecg_id", "scp_codes") if name not in table]
     if absent or not len(table):
         raise InputError(f"table has {len(table)} rows and lacks {absent or 'nothing'}; expected at least one row with "
                          "ecg_id and scp_codes")  # fmt: skip
-    if not 1 <= copies <= 10_000:
-        raise InputError(f"copies={copies}; expected 1 to 10000")
+    if isinstance(copies, bool) or not isinstance(copies, int | np.integer) or not 1 <= copies <= 10_000:
+        raise InputError(f"copies={copies!r}; expected a whole number, 1 to 10000")
+    numbers = pd.to_numeric(table["ecg_id"], errors="coerce")
+    if (wrong := ~((numbers >= 0) & (numbers % 1 == 0))).any():
+        raise InputError(f"ecg_id={table['ecg_id'][wrong].iloc[0]!r}; expected whole numbers from 0")
+    wishes = table[[name for name in COLUMNS if name in table and name != "patient_id"]].astype(str)
+    if wishes.duplicated().any():
+        raise InputError(f"ecg_id {numbers[wishes.duplicated()].iloc[0]:.0f} is there twice with the same wishes, and "
+                         "would be the same ECG twice; use copies=2, or ids of their own")  # fmt: skip
     rows = np.repeat(np.arange(len(table)), copies)
     asked = table[[name for name in COLUMNS if name in table]].iloc[rows].reset_index(drop=True)
     ids = np.arange(1, len(asked) + 1)

@@ -78,7 +78,17 @@ class WienerFilter(nn.Module):
         seen = share * self.power + 1 - share  # (B, K, F, C): variances of x_t
         z = torch.fft.rfft(x_t, norm="ortho")[..., : self.power.shape[1]].transpose(1, 2)  # (B, F, C)
         along = torch.einsum("kfji,bfj->bkfi", u.conj(), z)
-        fit = (seen.log() + along.abs().square() / seen).sum(dim=(2, 3))  # −log p(x_t | k), without a constant
+        fit = (seen.log() + along.abs().square() / seen).sum(dim=3)  # −log p(x_t | k) of each frequency, + constants
+        fit = (fit * likelihood_weights(self.n_times, fit.shape[2]).to(fit)).sum(dim=2)
         chance = torch.softmax(-fit, dim=1).to(along)
         z = torch.einsum("bk,kfij,bkfj->bfi", chance, u, share.sqrt() * self.power / seen * along)
         return torch.fft.irfft(z.transpose(1, 2), n=self.n_times, norm="ortho")
+
+
+def likelihood_weights(n_times: int, bins: int) -> Tensor:
+    """Return how much each bin of an rfft counts in a likelihood, (bins,): those that are real are half a number."""
+    weights = torch.ones(bins)
+    weights[0] = 0.5
+    if bins == n_times // 2 + 1 and n_times % 2 == 0:
+        weights[-1] = 0.5
+    return weights

@@ -22,7 +22,7 @@ from ecglib.diffusion.clock import CHANNELS
 from ecglib.diffusion.network import SSSD, Convolution3, ResidualBlock
 from ecglib.diffusion.process import Schedule
 from ecglib.diffusion.s4 import S4Layer, spectra
-from ecglib.diffusion.wiener import WienerFilter
+from ecglib.diffusion.wiener import WienerFilter, likelihood_weights
 from ecglib.errors import InputError
 
 OPSET = 20
@@ -81,6 +81,7 @@ class Slow(nn.Module):
         u, v = wiener.directions.detach().unbind(-1)  # U = u + iv, each (K, F, C, C)
         self.register_buffer("u", torch.cat([torch.cat([u, -v], -1), torch.cat([v, u], -1)], -2))  # (K, F, 2C, 2C)
         self.register_buffer("power", torch.cat([wiener.power] * 2, -1).unsqueeze(-1))  # (K, F, 2C, 1)
+        self.register_buffer("counts", likelihood_weights(length, bins))
 
     def forward(self, x_t: Tensor, alpha_bar: Tensor) -> Tensor:
         """Estimate the slow part, float (1, C, L), of x_t, float (1, C, L), at alpha_bar, float (1,)."""
@@ -88,7 +89,8 @@ class Slow(nn.Module):
         z = z.transpose(0, 1).flatten(1).unsqueeze(-1)  # (F, 2C, 1)
         seen = alpha_bar * self.power + (1 - alpha_bar)
         along = self.u.transpose(-1, -2) @ z  # (K, F, 2C, 1): U* z
-        fit = (seen.log() / 2 + along * along / seen).sum(dim=(1, 2, 3))  # the logarithm stands for re and for im
+        fit = (seen.log() / 2 + along * along / seen).sum(dim=(2, 3))  # (K, F); the logarithm stands for re and for im
+        fit = (fit * self.counts).sum(dim=1)
         chance = torch.softmax(-fit, dim=0)[:, None, None, None]
         z = (chance * (self.u @ (alpha_bar.sqrt() * self.power / seen * along))).sum(dim=0)  # (F, 2C, 1)
         z = z.squeeze(-1).unflatten(-1, (2, -1)).transpose(0, 1).flatten(0, 1)  # (2F, C)

@@ -252,6 +252,9 @@ def _check_blind(config: Config, origin: Origin | None) -> None:
     if config.training.classes != "natural":
         raise InputError(f"training.classes={config.training.classes!r} counts the patients' diagnoses, outside of "
                          "the accounting; use natural")  # fmt: skip
+    if not config.conditions.learn:
+        raise InputError("conditions.learn=False leaves embeddings as they were drawn, a defect that is shown in "
+                         "ordinary training; set it to True")  # fmt: skip
     if config.network.wiener and origin is None:
         raise InputError(f"network.wiener={config.network.wiener} fits a filter to the patients, outside of the "
                          "accounting; set network.wiener to 0, or start_from a run on public records")  # fmt: skip
