@@ -8,7 +8,6 @@ it was run, so that the grid grows over many runs.
 from __future__ import annotations
 
 import datetime
-import subprocess
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ import pandas as pd
 from ecglib.config import Config
 from ecglib.errors import InputError, choose
 from ecglib.preflight import COHORTS
-from ecglib.runs import MANIFEST, ROOT, atomic_file, read_manifest, work_folder
+from ecglib.runs import MANIFEST, ROOT, atomic_file, commit, read_manifest, work_folder
 from ecglib.study import Study
 from ecglib.variants import VARIANTS, variant
 
@@ -266,13 +265,3 @@ def reductions(rows: pd.DataFrame, metric: str, key: str) -> pd.DataFrame:
         found |= {name: seeds.mean(axis=1).mask(missing), f"{name}_low": seeds.min(axis=1).mask(missing),
                   f"{name}_high": seeds.max(axis=1).mask(missing), "seeds": each.groupby("variant").size()}
     return pd.DataFrame(found)
-
-
-def commit() -> str:
-    """Return the short name of the commit at hand, with + where files differ from it; unknown outside of git."""
-    def git(*words: str) -> str:
-        done = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False)
-        return done.stdout.strip() if done.returncode == 0 else ""
-
-    name = git("rev-parse", "--short", "HEAD")
-    return name + "+" * bool(git("status", "--porcelain", "--untracked-files=no", "ecglib")) if name else "unknown"

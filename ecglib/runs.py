@@ -102,11 +102,12 @@ def versions() -> dict[str, str]:
             found[name] = version(name)
         except PackageNotFoundError:
             found[name] = "not installed"
-    found["commit"] = _commit()
+    found["commit"] = commit()
     return found
 
 
-def _commit() -> str:
+def commit() -> str:
+    """Return the name of the commit at hand, with -dirty where files differ from it; unknown outside of git."""
     here = Path(__file__).resolve().parent
     try:
         done = subprocess.run(["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"],

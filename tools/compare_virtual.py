@@ -6,7 +6,6 @@ classifier asked to tell two real cohorts apart, which says what its figures are
 
 import datetime
 import platform
-import subprocess
 import sys
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import numpy as np
 import pandas as pd
 import sklearn
 
+from ecglib.runs import commit
 from ecglib.signals import Cohort, read_challenge, read_ludb
 from ecglib.signals.virtual import virtual_cohort
 from ecglib.signals.virtual.validation import beside, giveaways
@@ -45,9 +45,8 @@ def telling(what: str, virtual: Cohort, real: Cohort) -> pd.DataFrame:
 
 def write(name: str, table: pd.DataFrame) -> None:
     """Write a table with its command, commit, date and versions in its head."""
-    commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True).stdout
     head = ["command: python tools/compare_virtual.py <folder of LUDB 1.0.1> <folder of Challenge 2021 records>",
-            f"virtual_cohort({N}, seed={SEED}, fs={FS}); commit {commit.strip()}; {datetime.date.today()}; Python "
+            f"virtual_cohort({N}, seed={SEED}, fs={FS}); commit {commit()}; {datetime.date.today()}; Python "
             f"{platform.python_version()}, numpy {np.__version__}, scikit-learn {sklearn.__version__}"]  # fmt: skip
     text = "".join(f"# {line}\n" for line in head) + table.to_csv(index=False, float_format="%.4g")
     (ROOT / "book" / "results" / f"{name}.csv").write_text(text, encoding="utf-8")

@@ -20,7 +20,6 @@ import datetime
 import json
 import math
 import platform
-import subprocess
 import time
 from pathlib import Path
 
@@ -41,7 +40,7 @@ from ecglib.errors import InputError
 from ecglib.evaluation import Comparison, evaluate, interval
 from ecglib.evaluation.classifier import CLASSES, Classifier, targets, train_classifier
 from ecglib.evaluation.fidelity import ilce
-from ecglib.runs import MANIFEST, atomic_file, read_manifest, work_folder
+from ecglib.runs import MANIFEST, atomic_file, commit, read_manifest, work_folder
 from ecglib.signals import Cohort, load_cohort, to_eight_leads
 
 COMMAND = "python tools/dp_curve.py book/results/dp_curve.csv"
@@ -182,9 +181,8 @@ def main(out: Path, at_most: int, train_only: bool) -> None:
     public, wishes = kept("public", 2000, "ptb-xl", 5), kept("wishes", 400, "teaching", 77)
     origin, reader, test = public_run(public), public_reader(public), firsts(test)
     others = firsts(cohort.select(cohort.table["strat_fold"].isin([9, 10])), N_OTHERS)
-    commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True).stdout
     made = {"n_patients": members.table["patient_id"].nunique(), "steps": STEPS, "patients": PATIENTS, "draws": DRAWS,
-            "clip": CLIP, "commit": commit.strip(), "torch": torch.__version__, "opacus": opacus.__version__,
+            "clip": CLIP, "commit": commit(), "torch": torch.__version__, "opacus": opacus.__version__,
             "python": platform.python_version(), "date": str(datetime.date.today())}  # fmt: skip
     wishes = wishes.select(np.arange(min(len(wishes), len(test))))
     if "real records" not in set(known["start"]):

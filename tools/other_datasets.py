@@ -14,7 +14,6 @@ that only one side knows are asked of nobody.
 import argparse
 import datetime
 import platform
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -28,7 +27,7 @@ from ecglib.diffusion import Generator, train
 from ecglib.diffusion.model import WEIGHTS
 from ecglib.evaluation import Comparison, clinical, evaluate, fidelity, rhythm
 from ecglib.evaluation.across import described_by, halves, shared_statements, stand_in
-from ecglib.runs import MANIFEST, atomic_file, sha256_of, work_folder
+from ecglib.runs import MANIFEST, atomic_file, commit, sha256_of, work_folder
 from ecglib.signals import Cohort, load_cohort
 
 ROOT = Path(__file__).parents[1]
@@ -74,9 +73,9 @@ def main(out: Path, source_name: str, data: str | None, run: Path | None, target
     config = Config.preset("quick")
     source = source_of(source_name, data, config)
     run = run or train(config, source, work_folder() / "other" / f"{source_name}-{config.id}")
-    generator, commit = Generator.load(run), ["git", "describe", "--always", "--dirty"]
+    generator = Generator.load(run)
     made = {"run": f"{generator.config.name} {generator.config.id}", "weights": sha256_of(run / WEIGHTS)[:12],
-            "commit": subprocess.run(commit, cwd=ROOT, capture_output=True, text=True).stdout.strip(),
+            "commit": commit(),
             "torch": torch.__version__, "python": platform.python_version(),
             "date": str(datetime.date.today())}  # fmt: skip
     todo = [text.partition("=")[::2] for text in targets if (source_name, text.partition("=")[0]) not in done]

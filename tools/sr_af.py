@@ -8,7 +8,6 @@ kind of features and classifier; runs below ``work/sr_af/`` that are finished ar
 """
 
 import datetime
-import subprocess
 import sys
 from dataclasses import replace
 from importlib.metadata import version
@@ -19,7 +18,7 @@ import pandas as pd
 
 from ecglib.diffusion import Generator, train
 from ecglib.evaluation.sr_af import balanced, betrayals, better_features, published_features, sr_or_af, transfer_table
-from ecglib.runs import atomic_file, work_folder
+from ecglib.runs import atomic_file, commit, work_folder
 from ecglib.signals import Cohort, load_cohort
 from ecglib.study import Study
 
@@ -73,8 +72,7 @@ def main(data: Path, out: Path, default: Path | None = None) -> None:
 
 def write(table: pd.DataFrame, out: Path) -> None:
     """Write what there is, its command, commit, date and versions first."""
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout
-    about = f"commit {commit.strip()}, {datetime.date.today()}, seed {SEED}, preset quick"
+    about = f"commit {commit()}, {datetime.date.today()}, seed {SEED}, preset quick"
     versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "scikit-learn", "neurokit2"))
     head = f"# command: python tools/sr_af.py <DATA> book/results/sr_af.csv\n# {about}; {versions}\n"
     with atomic_file(out) as temporary:

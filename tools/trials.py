@@ -9,7 +9,6 @@ Trials run side by side with one thread each: two that share two cores do more s
 
 import datetime
 import json
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -24,7 +23,7 @@ from ecglib.config import Config
 from ecglib.diffusion import Generator, read_log, train
 from ecglib.evaluation import Comparison
 from ecglib.evaluation.fidelity import ilce, log_spectral_distance
-from ecglib.runs import MANIFEST, atomic_file
+from ecglib.runs import MANIFEST, atomic_file, commit
 from ecglib.signals import Cohort
 from ecglib.signals.beats import find_beats, rhythm_table
 from ecglib.study import Study
@@ -104,8 +103,7 @@ def rows_of(name: str, config: Config, samplers: str) -> pd.DataFrame:
 
 def main(trials: Path, out: Path) -> None:
     """Do every row of `trials` that `out` does not hold, as many at once as there are cores."""
-    commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True).stdout
-    made = {"commit": commit.strip(), "torch": torch.__version__, "date": str(datetime.date.today())}
+    made = {"commit": commit(), "torch": torch.__version__, "date": str(datetime.date.today())}
     known = pd.read_csv(out, comment="#") if out.exists() else pd.DataFrame({"name": [], "seed": []})
     todo = []
     for row in pd.read_csv(trials).itertuples():

@@ -209,14 +209,15 @@ def train_classifier(train: Cohort, validation: Cohort, *, epochs: int = 12, see
     half = np.full(len(CLASSES), 0.5)
     trained = Classifier(network.eval().requires_grad_(False), mean, scale, half, {}, train.fs)
     truth, chance = targets(validation), trained.probabilities(validation)
-    points = [_youden(truth[:, k], chance[:, k]) for k in range(len(CLASSES))]
+    points = [(youden(y, p), np.nan if y.min() == y.max() else float(roc_auc_score(y, p)))
+              for y, p in zip(truth.T, chance.T, strict=True)]  # fmt: skip
     auroc = {name: area for name, (_, area) in zip(CLASSES, points, strict=True)}
     return Classifier(trained.network, mean, scale, np.array([point for point, _ in points]), auroc, train.fs)
 
 
-def _youden(truth: np.ndarray, chance: np.ndarray) -> tuple[float, float]:
-    """Return the probability where sensitivity + specificity is highest, and the area under the curve."""
-    if truth.min() == truth.max():
-        return 0.5, np.nan
-    false, true, at = roc_curve(truth, chance)
-    return float(min(at[np.argmax(true - false)], 1.0)), float(roc_auc_score(truth, chance))
+def youden(y: np.ndarray, chance: np.ndarray) -> float:
+    """Return the probability at which sensitivity + specificity is highest; 0.5 if y has one kind only."""
+    if y.min() == y.max():
+        return 0.5
+    false, true, at = roc_curve(y, chance)
+    return float(min(at[np.argmax(true - false)], 1.0))

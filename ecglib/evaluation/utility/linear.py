@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import roc_auc_score, roc_curve
+from sklearn.metrics import roc_auc_score
 
 from ecglib.errors import InputError
+from ecglib.evaluation.classifier import youden
 
 STRENGTHS = (1e-3, 1e-2, 1e-1)  # C of the regression: the more, the freer the weights
 
@@ -90,14 +91,6 @@ def macro_auroc(y: np.ndarray, score: np.ndarray) -> float:
     """Return the mean area under the ROC curve over the classes that `y`, (n, K), has and lacks; NaN if none."""
     both = [k for k in range(y.shape[1]) if 0 < y[:, k].sum() < len(y)]
     return float(np.mean([roc_auc_score(y[:, k], score[:, k]) for k in both])) if both else np.nan
-
-
-def youden(y: np.ndarray, chance: np.ndarray) -> float:
-    """Return the probability at which sensitivity + specificity is highest; 0.5 if y has one kind only."""
-    if y.min() == y.max():
-        return 0.5
-    false, true, at = roc_curve(y, chance)
-    return float(min(at[np.argmax(true - false)], 1.0))
 
 
 def _one(z: np.ndarray, y: np.ndarray, strength: float, balanced: bool) -> tuple[np.ndarray, float]:

@@ -14,9 +14,8 @@ from torch import Tensor, nn
 from tqdm import trange
 
 from ecglib.errors import InputError
-from ecglib.evaluation.classifier import CLASSES, standard, targets
+from ecglib.evaluation.classifier import CLASSES, standard, targets, youden
 from ecglib.evaluation.records import blocks
-from ecglib.evaluation.utility.linear import youden
 from ecglib.signals.cohort import Cohort
 from ecglib.signals.leads import to_eight_leads
 
