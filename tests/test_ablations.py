@@ -115,7 +115,7 @@ class TestRun:
         monkeypatch.setitem(VARIANTS, "guidance-2", {"sampling.guidance": 4.0})
         ablations.run(Cell("guidance-2", "virtual", "smoke"), progress=False)
         edited = Cohort.load(cell.folder / "samples").x[:]
-        assert np.abs(edited - before).max() > 0.01
+        assert (edited != before).any(), "they were of the old guidance"
         monkeypatch.undo()
         ablations.run(Cell("guidance-2", "virtual", "smoke"), progress=False)
         np.testing.assert_array_equal(Cohort.load(cell.folder / "samples").x[:], before)

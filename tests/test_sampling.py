@@ -56,6 +56,17 @@ def test_copies_are_different_records_of_the_same_request(generator):
     assert len({record.tobytes() for record in samples.x}) == 6
 
 
+def test_ids_that_would_share_or_lose_their_noise_are_refused(generator):
+    twice = asked(1)
+    with pytest.raises(InputError, match="twice with the same wishes.*copies=2"):
+        generator.sample(pd.concat([twice, twice]))
+    other = twice.assign(age=twice["age"] + 5)
+    assert len(generator.sample(pd.concat([twice, other]))) == 2, "the same noise for two wishes is of use"
+    for wrong in (1.5, -3, np.nan, "A1"):
+        with pytest.raises(InputError, match="ecg_id=.*whole numbers from 0"):
+            generator.sample(asked(2).assign(ecg_id=pd.Series([1, wrong], dtype=object).to_numpy()))
+
+
 def test_samples_are_a_cohort_of_twelve_leads_that_obey_einthoven(generator):
     samples = generator.sample(asked())
     assert samples.leads == LEADS_12 and samples.fs == 100 and samples.source == "synthetic"
