@@ -86,3 +86,12 @@ def test_the_paper_preset_is_the_setting_of_ssd_ecgs_public_code():
     assert (config.network.channels, config.network.blocks, config.network.state) == (256, 36, 64)
     assert (config.training.steps, config.training.batch, config.training.learning_rate) == (100_000, 8, 2e-4)
     assert not config.training.standardise and config.mel.weight == 0 and config.sampling.sampler == "ddpm"
+
+
+@pytest.mark.parametrize("absent", ["seed", "diffusion.schedule", "sampling"])
+def test_what_is_missing_is_no_default(absent):
+    tree = json.loads(Config.preset("quick").to_json())
+    group, _, leaf = absent.partition(".")
+    (tree[group] if leaf else tree).pop(leaf or group)
+    with pytest.raises(InputError, match=f"config lacks {absent}"):
+        Config.from_json(json.dumps(tree))

@@ -98,6 +98,9 @@ def test_refusals():
         linkage(Comparison(c.real, c.synthetic.select(range(N // 2)), train=c.train), space=PLANE)
     with pytest.raises(NotComputable, match="role train"):
         attribute_inference(Comparison(c.real, c.synthetic), space=PLANE)
+    nowhere = Space("beats", lambda cohort: plane(cohort) * (np.nan if cohort.table["ecg_id"].min() == 5001 else 1))
+    with pytest.raises(NotComputable, match="0 synthetic records have a place"):
+        attribute_inference(c, space=nowhere)
     few = Comparison(c.real.select(range(5)), c.synthetic, train=c.train)
     with pytest.raises(NotComputable, match="at least 8 patients"):
         attribute_inference(few, space=PLANE)

@@ -324,6 +324,7 @@ def test_without_a_seed_no_two_runs_are_alike(tmp_path):
 
 
 @pytest.mark.parametrize(("changes", "words"), [({"network.wiener": 0.8}, "network.wiener=0.8 fits a filter"),
+                                                ({"conditions.learn": False}, "conditions.learn=False"),
                                                 ({"training.classes": "root"}, "training.classes='root'")])  # fmt: skip
 def test_statistics_of_the_patients_are_refused(tmp_path, changes, words):
     with pytest.raises(InputError, match=words):

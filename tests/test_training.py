@@ -275,3 +275,11 @@ def test_a_validation_loss_that_is_not_a_number_stops_it(tmp_path):
     x[cohort.table["strat_fold"] == 9] *= np.float32(1e25)
     with pytest.raises(InputError, match=r"the validation became (nan|inf) at step 4"):
         train(TINY, replace(cohort, x=x), tmp_path / "run", progress=False)
+
+
+def test_a_lead_without_signal_is_named():
+    cohort = tiny_cohort()
+    x = np.array(cohort.x[:])
+    x[:, LEADS_12.index("V3")] = 0.25
+    with pytest.raises(InputError, match="lead V3 is flat in all 40"):
+        describe_signals(Config.preset("smoke"), replace(cohort, x=x))

@@ -188,7 +188,8 @@ def test_the_default_network_fits_into_the_page_in_float32(tmp_path):
     save_description(tmp_path, config, SignalInfo(LEADS_8, 100, 1000, (0.0,) * 8, (1.0,) * 8))
     network = network_of(config, 8, 1000)
     save_tensors(tmp_path / "model.safetensors", network.state_dict())
-    write_manifest(tmp_path, "run", n_train=1, sha256={name: sha256_of(tmp_path / name) for name in ("config.json", "model.safetensors")})
+    digests = {name: sha256_of(tmp_path / name) for name in ("config.json", "model.safetensors")}
+    write_manifest(tmp_path, "run", n_train=1, sha256=digests)
     runtime = 5_000_000
     assert "16 bits" not in generator_script(tmp_path, tiny_cohort(), "quick", LIMIT - runtime)
 
