@@ -5,7 +5,7 @@ import pytest
 from toys import PLANE, at, plane
 
 from ecglib.evaluation import Comparison, NotComputable
-from ecglib.evaluation.privacy import attribute_inference, linkage
+from ecglib.evaluation.privacy import Space, attribute_inference, linkage
 
 N = 200
 

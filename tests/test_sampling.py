@@ -58,12 +58,12 @@ def test_copies_are_different_records_of_the_same_request(generator):
 
 def test_ids_that_would_share_or_lose_their_noise_are_refused(generator):
     twice = asked(1)
-    with pytest.raises(InputError, match="twice with the same wishes.*copies=2"):
+    with pytest.raises(InputError, match=r"twice with the same wishes.*copies=2"):
         generator.sample(pd.concat([twice, twice]))
     other = twice.assign(age=twice["age"] + 5)
     assert len(generator.sample(pd.concat([twice, other]))) == 2, "the same noise for two wishes is of use"
     for wrong in (1.5, -3, np.nan, "A1"):
-        with pytest.raises(InputError, match="ecg_id=.*whole numbers from 0"):
+        with pytest.raises(InputError, match=r"ecg_id=.*whole numbers from 0"):
             generator.sample(asked(2).assign(ecg_id=pd.Series([1, wrong], dtype=object).to_numpy()))
 
 
