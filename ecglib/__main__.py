@@ -201,8 +201,8 @@ def _results(args: argparse.Namespace) -> None:
 
 def _sample(args: argparse.Namespace) -> None:
     from ecglib.diffusion import Generator, Workers
+    from ecglib.runs import check_replaceable
     from ecglib.signals import save_ptbxl_layout
-    from ecglib.signals.cohort import check_replaceable
     from ecglib.signals.readers.ptbxl import LAYOUT, read_table
 
     workers = Workers.joined(args.device)

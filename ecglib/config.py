@@ -63,7 +63,8 @@ class NetworkConfig:
 class MelConfig:
     """The mel-spectrogram loss: weight λ (0 = baseline), what is compared, and the resolutions that are summed.
 
-    `estimate` is compared with x0: ``x0`` (x0_hat) or ``posterior`` (the posterior mean). `filters` are ``mel``, or
+    `estimate` is compared with x0: ``x0`` (x0_hat), ``differences`` (x0_hat and the differences of its leads) or
+    ``posterior`` (the posterior mean). `filters` are ``mel``, or
     ``none`` for a plain short-time Fourier transform, which `n_mels` then does not concern.
     """
 

@@ -47,7 +47,7 @@ WORDS: dict[str, tuple[str, ...]] = {
     "diffusion.draw": ("uniform", "logit-normal"),
     "diffusion.weighting": ("none", "min-snr"),
     "network.kernel": ("s4d", "nplr", "dilated"),
-    "mel.estimate": ("x0", "posterior"),
+    "mel.estimate": ("x0", "posterior", "differences"),
     "mel.filters": ("mel", "none"),
     "mel.weighting": ("none", "alpha_bar"),
     "training.optimiser": ("adamw", "muon"),

@@ -164,6 +164,20 @@ def read_manifest(folder: Path | str, kind: str, *, make: str = "make book") -> 
     return manifest
 
 
+def check_replaceable(folder: Path | str, kind: str) -> None:
+    """Raise `InputError` unless `folder` is absent, empty, or holds what an earlier step of this kind wrote."""
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file; expected a folder, or nothing yet")
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return
+    try:
+        read_manifest(folder, kind)
+    except InputError:
+        raise InputError(f"{folder} holds something other than a {kind}, and would be replaced as a whole; "
+                         "choose a new folder") from None  # fmt: skip
+
+
 @contextmanager
 def reopened(folder: Path | str) -> Iterator[None]:
     """Take a step's manifest away while more files are written to its folder; it comes back with success only."""

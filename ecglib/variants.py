@@ -5,8 +5,9 @@
 (64,)
 
 Mel losses ``v5``, ``v6`` and ``x0`` are those of the public code of MIDT-ECG's authors (which of them made the
-published tables is not known); ``weighted`` is this book's, ``stft`` the same without filters, ``none`` the baseline. A
-mel variant sets every value of the mel loss, so that two of them differ in nothing but what is written here.
+published tables is not known); ``weighted`` is this book's, ``stft`` the same without filters, ``none`` the baseline.
+``differences`` is the presets' mel loss (one short window), of the leads and of all their differences. A mel variant
+sets every value of the mel loss, so that two of them differ in nothing but what is written here.
 
 Conditioning variants go from SSSD-ECG's 71 labels to one embedding a group, at the authors' widths. The width with both
 age and sex beside the labels is inferred. ``target-…`` read every sample, as SSSD-ECG does; ``sssd-ecg`` is that model
@@ -23,6 +24,7 @@ Source: SSSD-ECG and MIDT-ECG, from their public code.
 from typing import Any
 
 from ecglib.errors import choose
+from ecglib.presets import SHORT_MEL
 
 _LABELS: dict[str, Any] = {"conditions.groups": ("statements",), "conditions.widths": (128,)}
 _GROUPS: dict[str, Any] = {"conditions.groups": ("diagnosis", "form", "rhythm", "age", "sex"),
@@ -31,6 +33,8 @@ _AUTHORS: dict[str, Any] = {"mel.filters": "mel", "mel.floor": 1e-5, "mel.weight
 _WEIGHTED: dict[str, Any] = {"mel.weight": 0.02, "mel.estimate": "x0", "mel.filters": "mel", "mel.floor": 1e-2,
                              "mel.windows": (512, 256, 64), "mel.n_mels": (128, 64, 16),
                              "mel.weighting": "alpha_bar"}  # fmt: skip
+
+_SHORT: dict[str, Any] = {**_WEIGHTED, **SHORT_MEL}  # what presets are trained with
 
 _EVERY_SAMPLE: dict[str, Any] = {  # eps and v need every sample: an eighth of the steps takes about as long
     "network.patch": 1, "network.wiener": 0.0, "training.steps": 225, "training.warmup": 25,
@@ -61,6 +65,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "mel-v6": _V6,
     "mel-x0": _X0,
     "mel-weighted": _WEIGHTED,
+    "mel-differences": {**_SHORT, "mel.estimate": "differences"},
     "mel-stft": {**_WEIGHTED, "mel.filters": "none"},
     "mel-weighted-0.2": {**_WEIGHTED, "mel.weight": 0.2},
     "mel-weighted-1": {**_WEIGHTED, "mel.weight": 1.0},
@@ -83,7 +88,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "sssd-mel-x0": {**_SSSD, **_X0},
     "sssd-mel-weighted": {**_SSSD, **_WEIGHTED},
     "plain-none": {**_PLAIN, **_WEIGHTED, "mel.weight": 0.0},
-    "plain-mel-short": _PLAIN,
+    "plain-mel-short": {**_PLAIN, **_SHORT},
+    "plain-mel-differences": {**_PLAIN, **_SHORT, "mel.estimate": "differences"},
     "plain-mel-weighted": {**_PLAIN, **_WEIGHTED},
     "plain-mel-v6": {**_PLAIN, **_V6},
     "plain-mel-x0": {**_PLAIN, **_X0},

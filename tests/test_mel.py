@@ -8,7 +8,7 @@ import torch
 
 from ecglib.config import Config, MelConfig
 from ecglib.diffusion import MelLoss, Schedule, mel_filters, posterior_mean, q_sample, spectrogram
-from ecglib.diffusion.mel import mel_estimate
+from ecglib.diffusion.mel import mel_estimate, with_differences
 from ecglib.errors import InputError
 from ecglib.presets import PRESETS
 from ecglib.variants import VARIANTS
@@ -189,3 +189,30 @@ def test_gradient_is_finite_at_silence_and_equals_differences():
 def test_every_presets_filters_exist():
     for name in PRESETS:
         MelLoss(Config.preset(name).mel, 100)
+
+
+class TestDifferences:
+    def losses(self, estimate: str, y: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        return MelLoss(replace(Config.preset("quick").mel, estimate=estimate), 100).per_record(y, x)
+
+    def test_leads_alone_do_not_hear_one_that_is_upside_down_and_differences_do(self):
+        x = torch.randn(3, 8, 500, generator=torch.Generator().manual_seed(0)).cumsum(dim=-1) / 10
+        turned = x * torch.tensor([1.0, 1, 1, -1, 1, 1, 1, 1])[:, None]
+        assert self.losses("x0", turned, x).max() < 1e-5
+        assert self.losses("differences", turned, x).min() > 0.05
+        assert self.losses("differences", -x, x).max() < 1e-5, "all upside down are alike still"
+
+    def test_it_is_the_loss_of_all_signals_that_are_meant(self):
+        generator = torch.Generator().manual_seed(1)
+        x, y = (torch.randn(2, 3, 300, generator=generator) for _ in range(2))
+        pairs = [(0, 1), (0, 2), (1, 2)]
+        by_hand = [torch.cat([z, torch.stack([(z[:, i] - z[:, j]) / 2**0.5 for i, j in pairs], dim=1)], dim=1)
+                   for z in (y, x)]  # fmt: skip
+        torch.testing.assert_close(with_differences(x), by_hand[1])
+        torch.testing.assert_close(self.losses("differences", y, x), self.losses("x0", *by_hand))
+
+    def test_the_identity_it_rests_on(self):
+        x = torch.randn(1, 2, 64, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+        a, b, difference = torch.fft.rfft(torch.cat([x, with_differences(x)[:, 2:]], dim=1))[0]
+        cross = (a * b.conj()).real
+        torch.testing.assert_close(difference.abs().square(), (a.abs().square() + b.abs().square()) / 2 - cross)

@@ -21,6 +21,7 @@ from ecglib.config import MelConfig
 from ecglib.diffusion.process import Schedule, posterior_mean
 from ecglib.errors import InputError, choose
 
+ESTIMATES = ("x0", "posterior", "differences")
 ROUNDING = 1e-5  # what a transform of float32 makes of zeros; no more than the floor of any variant
 
 
@@ -102,8 +103,9 @@ def spectrogram(x: Tensor, window: int) -> Tensor:
 def mel_estimate(config: MelConfig, schedule: Schedule, x_t: Tensor, t: Tensor, x0_hat: Tensor) -> Tensor:
     r"""Return what the mel loss compares with x0 (equation mel-estimate).
 
-    ``x0`` is x0_hat itself. ``posterior`` is the posterior mean μ, an estimate of x_{t−1}: its loss asks even a perfect
-    network to remove noise that the schedule keeps.
+    ``x0`` is x0_hat itself; so it is for ``differences``, of which `MelLoss` takes the leads' differences as well.
+    ``posterior`` is the posterior mean μ, an estimate of x_{t−1}: its loss asks even a perfect network to remove noise
+    that the schedule keeps.
 
     Parameters
     ----------
@@ -121,9 +123,24 @@ def mel_estimate(config: MelConfig, schedule: Schedule, x_t: Tensor, t: Tensor, 
     Source: MIDT-ECG, from the authors' code: μ in the presets v5 and v6, x0_hat in x0. Neither is clamped: R waves of
     most ECGs exceed ±6 standard deviations, and a clamped estimate would miss a perfect network's.
     """
-    if choose("mel.estimate", config.estimate, ("x0", "posterior")) == "x0":
-        return x0_hat
-    return posterior_mean(schedule, x_t, t, x0_hat)
+    if choose("mel.estimate", config.estimate, ESTIMATES) == "posterior":
+        return posterior_mean(schedule, x_t, t, x0_hat)
+    return x0_hat
+
+
+def with_differences(x: Tensor) -> Tensor:
+    r"""Return signals (B, C, L) and, after them, the difference of any two leads, (B, C (C + 1) / 2, L).
+
+    .. math:: \tfrac12 |X_i - X_j|^2 = \tfrac12 |X_i|^2 + \tfrac12 |X_j|^2 - \mathrm{Re}\, X_i \bar X_j
+
+    Magnitudes of leads alone say nothing of what leads share; those of their differences do (equation mel-differences).
+
+    Notes
+    -----
+    Source: this project.
+    """
+    i, j = torch.triu_indices(x.shape[1], x.shape[1], offset=1, device=x.device)
+    return torch.cat([x, (x[:, i] - x[:, j]) / 2**0.5], dim=1)
 
 
 class MelLoss(nn.Module):
@@ -146,7 +163,7 @@ class MelLoss(nn.Module):
 
     def __init__(self, config: MelConfig, fs: int) -> None:
         super().__init__()
-        self.windows, self.floor = config.windows, config.floor
+        self.windows, self.floor, self.pairs = config.windows, config.floor, config.estimate == "differences"
         self.weighting = choose("mel.weighting", config.weighting, ("none", "alpha_bar"))
         plain = choose("mel.filters", config.filters, ("mel", "none")) == "none"
         self.filters = nn.ParameterList(
@@ -167,6 +184,8 @@ class MelLoss(nn.Module):
         float32 tensor (B,)
         """
         total = torch.zeros(len(x), device=x.device)
+        if self.pairs:
+            x_hat, x = with_differences(x_hat), with_differences(x)
         for window, filters in zip(self.windows, self.filters, strict=True):
             estimated = self._mel(x_hat, window, filters)
             with torch.no_grad():

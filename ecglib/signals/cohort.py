@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ecglib.errors import InputError
-from ecglib.runs import atomic_folder, read_manifest, sha256_of, write_manifest
+from ecglib.runs import atomic_folder, check_replaceable, read_manifest, sha256_of, write_manifest
 from ecglib.signals.leads import LEADS_12, canonical_lead
 from ecglib.signals.statements import STATEMENTS
 from ecglib.signals.table import check_table
@@ -236,20 +236,6 @@ def _read_table(path: Path, text: dict[str, list[int]]) -> pd.DataFrame:
     for name, unknown in text.items():
         table.loc[unknown, name] = np.nan
     return table
-
-
-def check_replaceable(folder: Path | str, kind: str) -> None:
-    """Raise `InputError` unless `folder` is absent, empty, or holds what an earlier step of this kind wrote."""
-    folder = Path(folder)
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder} is a file; expected a folder, or nothing yet")
-    if not folder.is_dir() or not any(folder.iterdir()):
-        return
-    try:
-        read_manifest(folder, kind)
-    except InputError:
-        raise InputError(f"{folder} holds something other than a {kind}, and would be replaced as a whole; "
-                         "choose a new folder") from None  # fmt: skip
 
 
 def _save_signals(x: np.ndarray | Microvolts, path: Path) -> None:

@@ -10,8 +10,8 @@ import pandas as pd
 
 from ecglib import __version__
 from ecglib.errors import InputError
-from ecglib.runs import atomic_folder, sha256_of, write_manifest
-from ecglib.signals.cohort import Cohort, check_replaceable, in_microvolts, is_twelve_lead
+from ecglib.runs import atomic_folder, check_replaceable, sha256_of, write_manifest
+from ecglib.signals.cohort import Cohort, in_microvolts, is_twelve_lead
 from ecglib.signals.data_card import REAL, data_card, licence, one_line
 from ecglib.signals.leads import LEADS_12
 from ecglib.signals.readers.ptbxl import LAYOUT

@@ -19,8 +19,8 @@ import pandas as pd
 
 from ecglib import __version__
 from ecglib.errors import InputError
-from ecglib.runs import atomic_file, atomic_folder, read_manifest, write_manifest
-from ecglib.signals.cohort import Cohort, Microvolts, check_replaceable, in_microvolts
+from ecglib.runs import atomic_file, atomic_folder, check_replaceable, read_manifest, write_manifest
+from ecglib.signals.cohort import Cohort, Microvolts, in_microvolts
 from ecglib.signals.data_card import SYNTHETIC, licence
 from ecglib.signals.export import ROWS_AT_ONCE, is_synthetic
 
