@@ -100,7 +100,7 @@ clean: ## remove the rendered book and executed chapters; cohorts, runs and .ven
 	rm -rf book/_build book/chapters work/*/chapters
 
 distclean: clean ## remove everything that was made, .venv too; not downloads, nor a study that holds a blinded key
-	find work -mindepth 1 -maxdepth 1 ! -name data $(patsubst work/%/blinded/key,! -name '%',$(wildcard work/*/blinded/key)) -exec rm -rf {} +
+	[ ! -d work ] || find work -mindepth 1 -maxdepth 1 ! -name data $(patsubst work/%/blinded/key,! -name '%',$(wildcard work/*/blinded/key)) -exec rm -rf {} +
 	rm -rf .venv book/_static/mathjax
 
 FORCE:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,6 +42,17 @@ KEY = ["variant", "cohort", "preset", "seed"]
 def baseline_of(variant: str) -> str:
     """Return what a variant is compared with: the same network without a mel loss if it has a name in `BASELINES`."""
     return next((base for start, base in BASELINES.items() if variant.startswith(start)), BASELINE)
+
+
+def told(name: str) -> str:
+    """Return in words what a variant changes: of preset ``quick``, or of the baseline it shares with its family."""
+    base = baseline_of(name)
+    before = Config.preset("quick").override({} if base == BASELINE else variant(base))
+    after = before.override(variant(name))
+    new = {key: attrgetter(key)(after) for key in variant(name)}
+    words = [f"as {base}"] * (base != BASELINE)
+    words += [f"{key} = {value}" for key, value in new.items() if value != attrgetter(key)(before)]
+    return "; ".join(words) or "the preset itself"
 
 
 @dataclass(frozen=True)

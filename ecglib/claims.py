@@ -6,7 +6,7 @@ code. Every "here" is a row of a file in ``book/results/`` that names its comman
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -189,6 +189,14 @@ def published_and_here(folder: Path = TABLES) -> pd.DataFrame:
                          "here": finding.here, "on": finding.on, "table": finding.table,
                          "to close the gap": claim.gap})  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def in_short(findings: Sequence[Finding]) -> str:
+    """Return one or two findings as they are, of more the smallest and the largest."""
+    if len(findings) < 3:
+        return "; ".join(finding.here for finding in findings) or NOT_YET
+    least, most = (end(findings, key=lambda finding: finding.value) for end in (min, max))
+    return f"{len(findings)} findings, from {least.here} to {most.here}"
 
 
 def as_markdown(table: pd.DataFrame) -> str:

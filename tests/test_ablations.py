@@ -167,3 +167,10 @@ def test_make_runs_baselines_first_and_each_cell_once():
         first = [name for name in left if name.endswith(ending)]
         assert set(planned[: len(first)]) == set(first), f"what others are compared with ({ending}) must come first"
         planned = planned[len(first) :]
+
+
+def test_what_a_variant_changes_in_words():
+    assert ablations.told("default") == "the preset itself"
+    assert ablations.told("guidance-2") == "sampling.guidance = 2.0"
+    assert ablations.told("plain-mel-weighted") == "as plain-none; mel.weight = 0.02"
+    assert ablations.told("sssd-ecg").startswith("network.patch = 1; ")

@@ -5,7 +5,17 @@ import pandas as pd
 import pytest
 
 from ecglib.ablations import BASELINE
-from ecglib.claims import CLAIMS, MARKS, NOT_YET, TABLES, Finding, as_markdown, published_and_here, write_readme
+from ecglib.claims import (
+    CLAIMS,
+    MARKS,
+    NOT_YET,
+    TABLES,
+    Finding,
+    as_markdown,
+    in_short,
+    published_and_here,
+    write_readme,
+)
 from ecglib.errors import InputError
 from ecglib.figures import published_beside
 from ecglib.runs import ROOT
@@ -90,3 +100,9 @@ def test_writing_twice_changes_nothing(tmp_path):
     assert write_readme(readme, tmp_path) and not write_readme(readme, tmp_path)
     assert readme.read_text().startswith("before\n") and readme.read_text().endswith("after\n")
     assert NOT_YET in readme.read_text() and "old" not in readme.read_text()
+
+
+def test_many_findings_in_short_are_the_smallest_and_the_largest():
+    found = [Finding(f"{value:+d} %", "", "", value=value) for value in (3, -5, 8)]
+    assert in_short(found) == "3 findings, from -5 % to +8 %"
+    assert in_short(found[:2]) == "+3 %; -5 %" and in_short([]) == NOT_YET
