@@ -90,6 +90,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "plain-none": {**_PLAIN, **_WEIGHTED, "mel.weight": 0.0},
     "plain-mel-short": {**_PLAIN, **_SHORT},
     "plain-mel-differences": {**_PLAIN, **_SHORT, "mel.estimate": "differences"},
+    "plain-mel-differences-0.5": {**_PLAIN, **_SHORT, "mel.estimate": "differences", "mel.weight": 0.5},
     "plain-mel-weighted": {**_PLAIN, **_WEIGHTED},
     "plain-mel-v6": {**_PLAIN, **_V6},
     "plain-mel-x0": {**_PLAIN, **_X0},
