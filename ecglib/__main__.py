@@ -39,7 +39,7 @@ def _parser() -> argparse.ArgumentParser:
         if name == "unblind":
             sub.add_argument("--forms", default=os.environ.get("FORMS", ""), help="folder of the readers' CSV files")
             sub.add_argument("--key", default=os.environ.get("KEY", ""), help="key.json; empty: the study's own")
-        if name in ("check", "prepare", "blinded"):
+        if name in ("check", "prepare", "plan", "blinded"):
             sub.add_argument("--data", default=os.environ.get("DATA", ""), help="folder of the real records")
         if name in ("train", "plan"):
             sub.add_argument("--device", help=DEVICE)

@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 from collections import namedtuple
 
 import pytest
@@ -62,6 +63,16 @@ def test_a_dry_run_says_what_it_takes_and_starts_nothing(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "21,799 records from PhysioNet" in done.stdout and "the same command goes on" in done.stdout
     assert not (ROOT / "work" / "ptb-xl-smoke-s0" / "cohort").exists()
+
+
+def test_a_folder_of_ones_own_is_counted_by_its_table(tmp_path):
+    command = [sys.executable, "-m", "ecglib", "plan", "--cohort", "folder", "--preset", "smoke", "--data"]
+    (tmp_path / "records.csv").write_text('file,scp_codes\na,"{""NORM"": 100}"\nb,"{""NORM"": 100}"\n')
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "ECGLIB_WORK": str(tmp_path / "work")}
+    done = subprocess.run([*command, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0 and "2 records of your own" in done.stdout, done.stderr
+    done = subprocess.run([*command, str(tmp_path / "none")], cwd=ROOT, capture_output=True, text=True, env=environment)
+    assert done.returncode == 2 and done.stderr.splitlines()[-1].startswith("error: "), done.stderr
 
 
 @pytest.mark.parametrize(("words", "named"), [(("PRESET=papr",), "paper"), (("COHORT=ptb-xxl",), "ptb-xl"),
