@@ -59,6 +59,7 @@ def cloud(n, width, height, x, y):
 
 
 def o00(axes):
+    """From patients to a verdict: the steps of the book, one after the other."""
     names = ["patients", "records", "train", "ask", "synthetic\nrecords", "judge"]
     for k, name in enumerate(names):
         box(axes, 0.08 + 0.168 * k, 0.55, name, ("#dcecf7", "#dcecf7", "#fbe3cf", "#fbe3cf", "#dcecf7", "#dff0df")[k])
@@ -69,6 +70,7 @@ def o00(axes):
 
 
 def o01(axes):
+    """One beat in one lead, and the same beat in six others."""
     y = trace("NORM", "II", 1.6)
     strip(axes, y, 0.02, 0.5, 0.8, 0.1, linewidth=1.6)
     for k, lead in enumerate(("I", "aVF", "V1", "V2", "V4", "V6")):
@@ -79,6 +81,7 @@ def o01(axes):
 
 
 def o02(axes):
+    """The loop of the heart's vector, and what three leads see of it."""
     row = np.flatnonzero(COHORT.has("NORM"))[0]
     v = np.linalg.pinv(lead_field()) @ to_eight_leads(np.asarray(COHORT.x[row, :, :300], dtype=float))
     size = 0.55 / np.abs(v).max()
@@ -93,6 +96,7 @@ def o02(axes):
 
 
 def o03(axes):
+    """A beat under ever more noise, and back."""
     x0 = torch.tensor(trace("NORM", "V5", 1.6) / 0.4)[None, None]
     schedule, noise = Schedule.named("cosine", 200), torch.randn(x0.shape, generator=torch.Generator().manual_seed(1))
     for k, t in enumerate((0, 20, 50, 100, 199)):
@@ -105,6 +109,7 @@ def o03(axes):
 
 
 def o04(axes):
+    """One trace into four resonators of different pitch: a summary of the past."""
     strip(axes, trace("NORM", "II", 3), 0.0, 0.3, 0.5, 0.25)
     time = np.linspace(0, 4, 400)
     for k, pitch in enumerate((0.5, 1.2, 2.6, 5.0)):
@@ -117,6 +122,7 @@ def o04(axes):
 
 
 def o05(axes):
+    """A trace and its mel spectrogram below it."""
     y = trace("NORM", "V5", 4)
     strip(axes, y, 0.0, 1.0, 0.42, 0.55)
     magnitude = spectrogram(torch.tensor(y)[None], 64)[0].transpose(-1, -2).double() @ mel_filters(64, 16, 100).double()
@@ -125,6 +131,7 @@ def o05(axes):
 
 
 def o06(axes):
+    """What is asked for, and two leads of a left bundle branch block."""
     for k, (words, colour) in enumerate((("left bundle branch block", "#dcecf7"), ("sinus rhythm", "#dcecf7"),
                                          ("woman, 70 years", "#fbe3cf"), ("rate: unknown", "#eeeeee"))):  # fmt: skip
         box(axes, 0.16, 0.88 - 0.25 * k, words, colour)
@@ -134,6 +141,7 @@ def o06(axes):
 
 
 def o07(axes):
+    """A noisy beat, the network's guess, and its distance from the truth."""
     y = trace("NORM", "II", 1.6)
     noisy, guess = y + 0.18 * RNG.standard_normal(len(y)), np.convolve(y, np.ones(7) / 7, "same")
     strip(axes, noisy, 0.0, 0.24, 0.6, 0.2, color=BLUE)
@@ -149,6 +157,7 @@ def o07(axes):
 
 
 def o08(axes):
+    """A trace that clears from noise to an ECG."""
     y = trace("NORM", "II", 9, 1)
     clear = np.clip(np.linspace(-0.25, 1.25, len(y)), 0, 1)
     axes.plot(np.linspace(0, 1, len(y)), 0.35 + 0.35 * (clear * y + (1 - clear) * 0.5 * RNG.standard_normal(len(y))),
@@ -156,6 +165,7 @@ def o08(axes):
 
 
 def o09(axes):
+    """A network with all its parts, and one with a part missing."""
     parts = ["mel loss", "clock", "attention", "age and sex", "kernel"]
     for side, missing in ((0.0, None), (0.52, 0)):
         for k, part in enumerate(parts):
@@ -170,6 +180,7 @@ def o09(axes):
 
 
 def o10(axes):
+    """Correlations between leads of two groups of records, and two beats to be compared."""
     one, other = ([np.corrcoef(COHORT.x[k]) for k in rows] for rows in (range(80), range(80, 160)))
     for left, found in ((0.03, one), (0.3, other)):
         axes.imshow(np.mean(found, axis=0), cmap="vlag", vmin=-1, vmax=1, extent=(left, left + 0.21, 0.03, 0.97),
@@ -180,6 +191,7 @@ def o10(axes):
 
 
 def o11(axes):
+    """One beat with its PR, QRS and QT."""
     row = np.flatnonzero(COHORT.has("NORM"))[0]
     beat = COHORT.waves[COHORT.waves["ecg_id"] == COHORT.table["ecg_id"][row]].iloc[2]
     first, last = beat["p_on"] - 0.15, beat["t_off"] + 0.15
@@ -193,6 +205,7 @@ def o11(axes):
 
 
 def o12(axes):
+    """Patients and synthetic records as points; one of them is suspiciously near."""
     real, made = RNG.random((26, 2)) * [0.9, 0.8] + [0.05, 0.1], RNG.random((26, 2)) * [0.9, 0.8] + [0.05, 0.1]
     made[0] = real[5] = [0.62, 0.55]
     axes.scatter(*real.T, color=BLUE, s=26, label="patients")
@@ -203,6 +216,7 @@ def o12(axes):
 
 
 def o13(axes):
+    """One real record and six synthetic ones teach a classifier."""
     strip(axes, trace("NORM", "II", 2), 0.02, 0.16, 0.4, 0.3)
     axes.text(0.21, 0.5, "+", ha="center", va="center", fontsize=16, color=GREY)
     for k in range(6):
@@ -214,6 +228,7 @@ def o13(axes):
 
 
 def o14(axes):
+    """Sinus rhythm above, atrial fibrillation below."""
     rows = ((0.55, "NORM", 0, "sinus\nrhythm", INK), (0.05, "AFIB", AF, "atrial\nfibrillation", RED))
     for bottom, statement, number, words, colour in rows:
         strip(axes, trace(statement, "II", 8, number), 0.12, 0.88, 0.38, bottom, color=colour)
@@ -221,6 +236,7 @@ def o14(axes):
 
 
 def o15(axes):
+    """Two sheets, each to be called real or synthetic."""
     for left, name, number in ((0.03, "NORM", 0), (0.53, "NORM", 5)):
         axes.add_patch(Rectangle((left, 0.2), 0.44, 0.78, facecolor="#fdf3f2", edgecolor=GREY))
         strip(axes, trace(name, "II", 5, number), left + 0.02, 0.4, 0.45, 0.38)
@@ -228,6 +244,7 @@ def o15(axes):
 
 
 def o16(axes):
+    """How often statements occur, and an ECG of the rarest."""
     heights = 0.9 * np.exp(-np.arange(24) / 5) + 0.03
     colours = [BLUE] * 20 + [RED] * 4
     axes.bar(0.01 + 0.018 * np.arange(24), heights, width=0.014, color=colours, align="edge")
@@ -237,6 +254,7 @@ def o16(axes):
 
 
 def o17(axes):
+    """Learnt on one cloud of records, used on another."""
     for centre, colour, words in ((0.2, BLUE, "learnt here"), (0.75, ORANGE, "used there")):
         points = cloud(60, 0.05, 0.19, centre, 0.6)
         axes.scatter(*points.T, s=12, color=colour)
@@ -246,6 +264,7 @@ def o17(axes):
 
 
 def o18(axes):
+    """Nine clipped gradients, one of them hers, and noise: was she in it?."""
     x = 0.05
     for k in range(9):
         arrow(axes, (x, 0.5), (x + 0.055, 0.5 + 0.06 * np.sin(2 * k)), RED if k == 4 else BLUE)
@@ -257,6 +276,7 @@ def o18(axes):
 
 
 def o19(axes):
+    """Published values and those measured here, with the gap between."""
     for k, (star, point) in enumerate(((0.3, 0.72), (0.62, 0.5), (0.45, 0.47))):
         level = 0.82 - 0.32 * k
         axes.plot([0.1, 0.95], [level, level], color="#dddddd", linewidth=1)
