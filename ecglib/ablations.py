@@ -244,7 +244,8 @@ def collect(path: Path = RESULTS) -> pd.DataFrame:
 def reductions(rows: pd.DataFrame, metric: str, key: str) -> pd.DataFrame:
     r"""Return by how many percent an error of each variant is larger than its baseline's of the same seed.
 
-    A variant whose baseline was not run has no row.
+    The baseline's value is the row's own less its difference: both were trained on one machine, and rounding differs
+    between machines, which training amplifies.
 
     Parameters
     ----------
@@ -260,18 +261,17 @@ def reductions(rows: pd.DataFrame, metric: str, key: str) -> pd.DataFrame:
         is above `ABOVE` times its floor; ``possible``, the change that would lead to the floor: means over seeds;
         ``…_low`` and ``…_high``, the smallest and largest of them; ``seeds``. Negative is better.
     """
-    part = rows[(rows["metric"] == metric) & (rows["key"] == key)].set_index(["variant", "seed"])
-    if BASELINE not in part.index.get_level_values("variant"):
+    part = rows[(rows["metric"] == metric) & (rows["key"] == key) & (rows["variant"] != BASELINE)]
+    if part.empty:
         return pd.DataFrame()
-    value, floor, above = part["value"], part["floor"], part["value"] - part["floor"]
-    bases = pd.MultiIndex.from_tuples([(baseline_of(variant), seed) for variant, seed in part.index])
-    base = value.reindex(bases).to_numpy()
+    part = part.set_index(["variant", "seed"])
+    value, floor, base = part["value"], part["floor"], part["value"] - part["difference"]
     changes = {"raw": value / base - 1,
-               "excess": (above / above.reindex(bases).to_numpy() - 1).where(base > ABOVE * floor),
+               "excess": ((value - floor) / (base - floor) - 1).where(base > ABOVE * floor),
                "possible": floor / base - 1}  # fmt: skip
     found: dict[str, pd.Series] = {}
     for name, change in changes.items():
-        each = 100 * change[bases.isin(part.index)].drop(BASELINE, level="variant")
+        each = 100 * change
         seeds = each.unstack("seed")
         missing = each.isna().groupby("variant").any()  # never a mean over fewer seeds than the others
         found |= {name: seeds.mean(axis=1).mask(missing), f"{name}_low": seeds.min(axis=1).mask(missing),

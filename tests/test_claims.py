@@ -46,7 +46,7 @@ def test_an_empty_table_is_none(tmp_path):
 def test_correlation_error_by_hand(tmp_path):
     rows = pd.DataFrame([(name, seed, value) for name, values in ((BASELINE, (0.2, 0.4)), ("mel-v6", (0.1, 0.3)))
                          for seed, value in enumerate(values)], columns=["variant", "seed", "value"])  # fmt: skip
-    rows = rows.assign(cohort="virtual", preset="quick", metric="ilce", key="mean", floor=0.02)
+    rows = rows.assign(cohort="virtual", preset="quick", metric="ilce", key="mean", floor=0.02, difference=-0.1)
     rows.to_csv(tmp_path / "ablations.csv", index=False)
     row = published_and_here(tmp_path).iloc[0]
     assert row["here"] == "mel-v6: -38 % (-50 … -25)" and row["on"] == "virtual, quick, 2 seeds"
@@ -55,7 +55,8 @@ def test_correlation_error_by_hand(tmp_path):
 def test_privacy_is_the_papers_metric_against_the_same_baseline(tmp_path):
     rows = pd.DataFrame([(BASELINE, 0.5), ("default", 0.51)], columns=["variant", "value"])
     rows.assign(seed=0, cohort="virtual", preset="quick", metric="mir", key="f1 beats", floor=np.nan,
-                difference_low=-0.01, difference_high=0.03).to_csv(tmp_path / "ablations.csv", index=False)
+                difference=0.01, difference_low=-0.01, difference_high=0.03,
+                ).to_csv(tmp_path / "ablations.csv", index=False)  # fmt: skip
     found = published_and_here(tmp_path).set_index("claim").loc["privacy metrics against the baseline"]
     assert found["here"] == "MIR F1, default: +2 % (-2 … +6)" and found["on"].startswith("virtual, quick, 1 seed")
 
