@@ -19,6 +19,7 @@ from ecglib.runs import ROOT, write_text
 
 TABLES = ROOT / "book" / "results"
 NOT_YET = "not yet measured here"
+SHOWN = 4  # findings of a claim that README lists one by one
 MARKS = "<!-- results: python -m ecglib results -->", "<!-- end of results -->"
 
 
@@ -91,21 +92,21 @@ def against_baseline(folder: Path, metric: str, key: str, published: float, name
     return tuple(found)
 
 
-def demographics(folder: Path) -> tuple[Finding, ...]:
-    """Signal-to-noise ratio with age and sex less that without, both forms, in dB."""
+def demographics(folder: Path, metric: str, key: str, unit: str) -> tuple[Finding, ...]:
+    """What age, sex or both beside the 71 labels change in a metric, against the labels alone of the same seed."""
     table, found = table_of(folder, "ablations.csv"), []
     if table is None:
         return ()
-    for metric, key, name in (("paired_measures", "snr_db", "the paper's SNR"),
-                              ("template_snr", "difference", "template SNR")):  # fmt: skip
-        part = table[(table["metric"] == metric) & (table["key"] == key)]
-        wide = part.pivot_table(index=["cohort", "preset", "seed"], columns="variant", values="value")
-        if not {"labels", "labels-age-sex"} <= set(wide):
-            continue
-        gain = (wide["labels-age-sex"] - wide["labels"]).dropna()
-        if len(gain):
-            text = f"{name}: {gain.mean():+.2f} dB ({gain.min():+.2f} … {gain.max():+.2f})"
-            found.append(Finding(text, f"{len(gain)} seeds", "ablations.csv", gain.mean(), gain.min(), gain.max()))
+    part = table[(table["metric"] == metric) & (table["key"] == key)]
+    for (cohort, preset), rows in part.groupby(["cohort", "preset"], sort=False):
+        wide = rows.pivot_table(index="seed", columns="variant", values="value")
+        for variant in [name for name in wide if name.startswith("labels-") and "labels" in wide]:
+            gain = (wide[variant] - wide["labels"]).dropna()
+            if len(gain):
+                spread = f" ({gain.min():+.2f} … {gain.max():+.2f})" if len(gain) > 1 else ""
+                found.append(Finding(f"{variant}: {gain.mean():+.2f}{unit}{spread}",
+                                     f"{cohort}, {preset}, {len(gain)} seed{'s' if len(gain) > 1 else ''}",
+                                     "ablations.csv", gain.mean(), gain.min(), gain.max()))  # fmt: skip
     return tuple(found)
 
 
@@ -149,14 +150,24 @@ def nothing(folder: Path) -> tuple[Finding, ...]:
 
 
 MIDT, HEGDE = "MIDT-ECG", "second paper"
+MORE = "more seeds, and PTB-XL, whose ages and sexes are real"
 CLAIMS = (
     Claim("inter-lead correlation error against SSSD-ECG", MIDT, "−74 % (arXiv abstract), −70 % (OpenReview summary)",
           lambda folder: against_baseline(folder, "ilce", "mean", -74.0),
           "ecglib.evaluation.fidelity.ilce", "09_ablations",
           "a training of the paper's size on PTB-XL, with and without the loss, over seeds"),
-    Claim("demographic conditioning", MIDT, "better signal-to-noise ratio and personalisation", demographics,
-          "ecglib.evaluation.clinical.age_and_sex", "11_clinical",
-          "more seeds, and PTB-XL, whose ages and sexes are real"),
+    Claim("demographic conditioning: the paper's SNR", MIDT, "better signal-to-noise ratio",
+          lambda folder: demographics(folder, "paired_measures", "snr_db", " dB"),
+          "ecglib.evaluation.fidelity.paired_measures", "10_fidelity", MORE),
+    Claim("demographic conditioning: template SNR, distance from real", MIDT, "better signal-to-noise ratio",
+          lambda folder: demographics(folder, "template_snr", "distance", " dB"),
+          "ecglib.evaluation.fidelity.template_snr", "10_fidelity", MORE),
+    Claim("demographic conditioning: error of the age read off", MIDT, "better personalisation",
+          lambda folder: demographics(folder, "age_and_sex", "age_mae", " years"),
+          "ecglib.evaluation.clinical.age_and_sex", "11_clinical", MORE),
+    Claim("demographic conditioning: AUROC of the sex read off", MIDT, "better personalisation",
+          lambda folder: demographics(folder, "age_and_sex", "sex_auc", ""),
+          "ecglib.evaluation.clinical.age_and_sex", "11_clinical", MORE),
     Claim("privacy metrics against the baseline", MIDT, "4–8 % better",
           lambda folder: against_baseline(folder, "mir", "f1 beats", np.nan, "MIR F1, "),
           "ecglib.evaluation.privacy.audit", "12_privacy",
@@ -199,14 +210,16 @@ def in_short(findings: Sequence[Finding]) -> str:
     return f"{len(findings)} findings, from {least.here} to {most.here}"
 
 
-def as_markdown(table: pd.DataFrame) -> str:
-    """Return the table for README: a claim's name and published value once, then its findings."""
+def as_markdown(folder: Path = TABLES) -> str:
+    """Return the table for README, a claim's name and published value once; of many findings the two ends only."""
     lines = ["| claim | published | measured here | on |", "|---|---|---|---|"]
-    before = None
-    for row in table.to_dict("records"):
-        head = (f"{row['claim']} ({row['paper']})", row["published"]) if row["claim"] != before else ("", "")
-        before = row["claim"]
-        lines.append("| " + " | ".join([*head, row["here"], row["on"]]) + " |")
+    for claim in CLAIMS:
+        findings = claim.find(folder)
+        shown = [(one.here, one.on) for one in findings] or [(NOT_YET, "")]
+        if len(findings) > SHOWN:
+            shown = [(in_short(findings), f"chapter {claim.chapter[:2]}; each of them in chapter 19")]
+        heads = [(f"{claim.claim} ({claim.paper})", claim.published)] + [("", "")] * (len(shown) - 1)
+        lines += ["| " + " | ".join([*head, *row]) + " |" for head, row in zip(heads, shown, strict=True)]
     return "\n".join(lines)
 
 
@@ -222,7 +235,7 @@ def write_readme(readme: Path = ROOT / "README.md", folder: Path = TABLES) -> bo
     if text.count(MARKS[0]) != 1 or text.count(MARKS[1]) != 1:
         raise InputError(f"{readme} has not one {MARKS[0]} and one {MARKS[1]}; put them back around the results' table")
     before, rest = text.split(MARKS[0])
-    new = before + MARKS[0] + "\n" + as_markdown(published_and_here(folder)) + "\n" + MARKS[1] + rest.split(MARKS[1])[1]
+    new = before + MARKS[0] + "\n" + as_markdown(folder) + "\n" + MARKS[1] + rest.split(MARKS[1])[1]
     if new != text:
         write_text(readme, new)
     return new != text
