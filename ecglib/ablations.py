@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -277,3 +277,24 @@ def reductions(rows: pd.DataFrame, metric: str, key: str) -> pd.DataFrame:
         found |= {name: seeds.mean(axis=1).mask(missing), f"{name}_low": seeds.min(axis=1).mask(missing),
                   f"{name}_high": seeds.max(axis=1).mask(missing), "seeds": each.groupby("variant").size()}
     return pd.DataFrame(found)
+
+
+def summary(rows: pd.DataFrame, wanted: Mapping[str, str]) -> pd.DataFrame:
+    """Return, as text, a row a variant: mean ± standard deviation over seeds; and the floor last.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Of one cohort and preset, as `results` returns them.
+    wanted : mapping
+        From ``"<metric> <key>"`` to the name of its column.
+    """
+    rows = rows.assign(what=(rows["metric"] + " " + rows["key"].astype(str)).map(wanted))
+    rows = rows.dropna(subset=["what", "value"])
+    cells = rows.groupby(["variant", "what"])["value"].agg(["mean", "std"])
+    text = cells["mean"].map("{:.3f}".format) + cells["std"].map(lambda s: "" if np.isnan(s) else f" ± {s:.3f}")
+    table = text.unstack("what").join(rows.groupby("variant")["seed"].nunique().astype(str).rename("seeds"))
+    table = table.reindex([name for name in VARIANTS if name in table.index])
+    if len(table):
+        table.loc["floor"] = rows.groupby("what")["floor"].mean().map("{:.3f}".format)
+    return table[[name for name in (*wanted.values(), "seeds") if name in table]].fillna("")

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from ecglib import ablations
-from ecglib.ablations import BASELINE, KEY, Cell, collect, grid, named, pending, reductions, results
+from ecglib.ablations import BASELINE, KEY, Cell, collect, grid, named, pending, reductions, results, summary
 from ecglib.config import Config
 from ecglib.errors import InputError
 from ecglib.runs import ROOT
@@ -147,6 +147,16 @@ def test_reductions_by_hand():
     assert np.isnan(at_floor.loc["default", ["excess", "excess_low"]].to_numpy(float)).all(), "seed 1 is at its floor"
     assert at_floor.loc["default", "raw"] == found.loc["default", "raw"]
     assert reductions(rows, "ilce", "max").empty
+
+
+def test_a_summary_by_hand():
+    rows = pd.DataFrame([("default", 0, 0.1), ("default", 1, 0.3), ("labels", 0, 0.5), ("labels", 1, np.nan)],
+                        columns=["variant", "seed", "value"])  # fmt: skip
+    rows = rows.assign(metric="ilce", key="mean", floor=0.05)
+    table = summary(rows, {"ilce mean": "ILCE", "ilce max": "largest"})
+    assert table["ILCE"].to_dict() == {"default": "0.200 ± 0.141", "labels": "0.500", "floor": "0.050"}
+    assert table["seeds"].tolist() == ["2", "1", ""] and "largest" not in table
+    assert summary(rows, {"ilce max": "largest"}).empty
 
 
 def test_make_runs_baselines_first_and_each_cell_once():
