@@ -10,10 +10,12 @@ published tables is not known); ``weighted`` is this book's, ``stft`` the same w
 sets every value of the mel loss, so that two of them differ in nothing but what is written here.
 
 Conditioning variants go from SSSD-ECG's 71 labels to one embedding a group, at the authors' widths. The width with both
-age and sex beside the labels is inferred. ``target-…`` read every sample, as SSSD-ECG does; ``sssd-ecg`` is that model
-at this preset's width and depth, and ``sssd-mel-…`` the same with a mel loss: MIDT-ECG's own comparison. ``plain-…``
-are state space layers alone: the preset without what this book adds to them (beats drawn first, attention, the Wiener
-filter, self-conditioning, Muon), without a mel loss and with one; a poor baseline that is quick to train.
+age and sex beside the labels is inferred. ``target-…`` read every sample, as SSSD-ECG does; ``target-eps`` on its
+linear schedule, since at the noisy end of the preset's, x0 = (x_t − σ eps) / α divides by almost nothing, and samples
+of a short training reach volts. ``sssd-ecg`` is that model at this preset's width and depth, and ``sssd-mel-…`` the
+same with a mel loss: MIDT-ECG's own comparison. ``plain-…`` are state space layers alone: the preset without what this
+book adds to them (beats drawn first, attention, the Wiener filter, self-conditioning, Muon), without a mel loss and
+with one; a poor baseline that is quick to train.
 
 ``fault-…`` switch on one defect of a published code each: embeddings of groups that are never trained (compare with
 ``groups``), and a mel loss of the posterior mean (compare with ``mel-weighted``).
@@ -82,7 +84,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "kernel-dilated": {"network.kernel": "dilated"},
     "target-x0": {**_EVERY_SAMPLE, "diffusion.target": "x0"},
     "target-v": {**_EVERY_SAMPLE, "diffusion.target": "v"},
-    "target-eps": {**_EVERY_SAMPLE, "diffusion.target": "eps"},
+    "target-eps": {**_EVERY_SAMPLE, "diffusion.target": "eps", "diffusion.schedule": "linear"},
     "sssd-ecg": _SSSD,
     "sssd-mel-v6": {**_SSSD, **_V6},
     "sssd-mel-x0": {**_SSSD, **_X0},
