@@ -1,5 +1,6 @@
 """Ablations: the grid's errors, what is left to do, one real cell from training to table, and Make's targets."""
 
+import runpy
 import subprocess
 
 import numpy as np
@@ -176,3 +177,14 @@ def test_what_a_variant_changes_in_words():
     assert ablations.told("guidance-2") == "sampling.guidance = 2.0"
     assert ablations.told("plain-mel-weighted") == "as plain-none; mel.weight = 0.02"
     assert ablations.told("sssd-ecg").startswith("network.patch = 1; ")
+
+
+def test_real_records_are_one_cohort_split_by_patient(shared):
+    prepare = runpy.run_path(str(ROOT / "tools" / "real_records.py"))["real_records"]
+    cohort = prepare(shared / "data")
+    parts = cohort.split()  # proves that they share no patient
+    assert [len(part) for part in parts] == [156, 26, 75] and cohort.table["patient_id"].is_unique
+    ludb = cohort.table["patient_id"].str.startswith("ludb")
+    assert ludb.sum() == 200 and all((part.table["patient_id"].str.startswith("challenge")).any() for part in parts)
+    left_out = sum(len(each) for each in cohort.notes["left_out"]["challenge-2021"].values())
+    assert len(cohort) + left_out == 262 and np.isfinite(cohort.x[:]).all()
