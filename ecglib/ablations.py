@@ -293,8 +293,8 @@ def summary(rows: pd.DataFrame, wanted: Mapping[str, str]) -> pd.DataFrame:
     rows = rows.dropna(subset=["what", "value"])
     cells = rows.groupby(["variant", "what"])["value"].agg(["mean", "std"])
     text = cells["mean"].map("{:.3f}".format) + cells["std"].map(lambda s: "" if np.isnan(s) else f" ± {s:.3f}")
-    table = text.unstack("what").join(rows.groupby("variant")["seed"].nunique().astype(str).rename("seeds"))
-    table = table.reindex([name for name in VARIANTS if name in table.index])
+    seeds = rows.groupby("variant")["seed"].nunique().astype(str).rename("seeds")
+    table = text.unstack("what").join(seeds).reindex([name for name in VARIANTS if name in set(rows["variant"])])
     if len(table):
         table.loc["floor"] = rows.groupby("what")["floor"].mean().map("{:.3f}".format)
     return table[[name for name in (*wanted.values(), "seeds") if name in table]].fillna("")
