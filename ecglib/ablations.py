@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 GRID = ROOT / "book" / "ablations.csv"
 RESULTS = ROOT / "book" / "results" / "ablations.csv"
 BASELINE = "mel-none"
-BASELINES = {"sssd-mel-": "sssd-ecg", "plain-mel-": "plain-none"}  # of variants whose names begin so
+BASELINES = {"sssd-mel-": "sssd-ecg", "sssd-4x-mel-": "sssd-4x", "sssd-16x-mel-": "sssd-16x",
+             "plain-mel-": "plain-none"}  # of variants whose names begin so
 ABOVE = 1.2  # times its floor: below, what is left above it is mostly luck, and no denominator
 ROW = "row.csv"
 KEY = ["variant", "cohort", "preset", "seed"]
@@ -233,8 +234,7 @@ def collect(path: Path = RESULTS) -> pd.DataFrame:
     found = [pd.read_csv(row) for row in sorted((work_folder() / "ablations").glob(f"*/{ROW}"))]
     known = results(path)
     table = pd.concat([*([] if known.empty else [known]), *found], ignore_index=True) if found else known
-    table = table.drop_duplicates([*KEY, "metric", "key"], keep="first")
-    table = table.sort_values([*KEY[1:], "variant"], kind="stable")
+    table = table.drop_duplicates([*KEY, "metric", "key"]).sort_values([*KEY[1:], "variant"], kind="stable")
     head = "# command: make ablations; a cell that stands here is not run again: delete its rows to run it anew\n"
     with atomic_file(path) as temporary:
         temporary.write_text(head + table.to_csv(index=False), encoding="utf-8")

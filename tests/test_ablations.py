@@ -55,6 +55,12 @@ class TestGrid:
             {f"mel.{name}": value for name, value in vars(sssd.config.mel).items()})  # fmt: skip
         assert pending([mel], rows_of()) == [Cell(BASELINE, seed=1), sssd, mel]
 
+    @pytest.mark.parametrize(("short", "steps"), [("sssd-4x", 900), ("sssd-16x", 3600)])
+    def test_a_longer_training_is_compared_with_one_as_long(self, short, steps):
+        mel = Cell(f"{short}-mel-x0")
+        assert mel.baseline == Cell(short)
+        assert mel.config.training.steps == mel.baseline.config.training.steps == steps
+
     def test_names(self):
         cell = Cell("mel-v6", "virtual", "quick", 2)
         assert named(cell.name) == cell and cell.baseline.variant == BASELINE
@@ -166,7 +172,7 @@ def test_make_runs_baselines_first_and_each_cell_once():
     planned = [line.split("-p cell ")[1] for line in done.stdout.splitlines() if "-p cell " in line]
     left = [cell.name for cell in pending(grid(), results())]
     assert sorted(planned) == sorted(left) and done.stdout.splitlines()[-1].endswith("ablations --collect")
-    for ending in ((f"-{BASELINE}",), ("-sssd-ecg", "-plain-none")):
+    for ending in ((f"-{BASELINE}",), tuple(f"-{name}" for name in ablations.BASELINES.values())):
         first = [name for name in left if name.endswith(ending)]
         assert set(planned[: len(first)]) == set(first), f"what others are compared with ({ending}) must come first"
         planned = planned[len(first) :]
