@@ -1,6 +1,7 @@
 """Config: presets, overrides that are checked, JSON that survives a round trip."""
 
 import json
+import warnings
 
 import pytest
 from hypothesis import given
@@ -53,6 +54,15 @@ def test_override_leaves_the_original_alone():
 def test_wrong_overrides_are_refused(change, message):
     with pytest.raises(InputError, match=message):
         Config.preset("quick").override(change)
+
+
+@pytest.mark.parametrize(("schedule", "told"), [("cosine", 1), ("linear", 0)])
+def test_eps_where_almost_no_signal_is_left_is_warned_of(schedule, told):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        Config.preset("quick").override({"diffusion.target": "eps", "diffusion.schedule": schedule,
+                                         "network.wiener": 0.0, "network.patch": 1})  # fmt: skip
+    assert len(caught) == told and all("schedule linear" in str(one.message) for one in caught)
 
 
 def test_an_unknown_preset_names_the_nearest():

@@ -77,8 +77,8 @@ def test_the_slow_part_equals_the_wiener_filter(groups):
 
 
 @pytest.mark.parametrize("changes", [
-    {}, PLAIN | {"diffusion.target": "eps"}, PLAIN | {"diffusion.target": "v"}, {"network.wiener_groups": 2},
-    {"network.heads": 0}, {"network.clock": False}, {"network.self_conditioning": False},
+    {}, PLAIN | {"diffusion.target": "eps", "diffusion.schedule": "linear"}, PLAIN | {"diffusion.target": "v"},
+    {"network.wiener_groups": 2}, {"network.heads": 0}, {"network.clock": False}, {"network.self_conditioning": False},
     {"conditions.groups": ("statements",)},
 ])  # fmt: skip
 def test_an_evaluation_equals_the_networks_own(changes):
