@@ -94,7 +94,7 @@ def check_values(config: "Config", flat: Mapping[str, Any]) -> None:
                          "does not tell x0; use target v or x0")  # fmt: skip
     if config.diffusion.target == "eps" and config.diffusion.schedule == "cosine":
         warnings.warn("diffusion.target='eps' with diffusion.schedule='cosine': at the noisy end, x0 = (x_t − σ eps) "
-                      "/ α divides by almost nothing, and a short training draws volts; take schedule linear, or target v",
+                      "/ α divides by almost nothing, and a short training draws volts; use schedule linear, or v",
                       stacklevel=2)  # fmt: skip
     if config.network.state % 2:
         raise InputError(f"network.state={config.network.state} is odd; states come in conjugate pairs")
