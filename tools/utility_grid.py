@@ -160,7 +160,8 @@ def differences(table: Table, data: Features) -> pd.DataFrame:
             rows.append({"setting": setting, "fraction": fraction, "method": method, "ratio": ratio,
                          "difference": value, "ci_low": low, "ci_high": high, "verdict": verdict(low, high),
                          "n_seeds": len(pairs), "n_test": len(data.y_test),
-                         "n_test_patients": len(np.unique(data.patients_test)), **table.made})  # fmt: skip
+                         "n_test_patients": len(np.unique(data.patients_test)),
+                         **table.made, "generator_steps": group["generator_steps"].iloc[0]})  # fmt: skip
     return pd.DataFrame(rows)
 
 

@@ -3,7 +3,7 @@ r"""Dropped beats: P waves that no QRS complex follows, by which second-degree a
 The typical beat's QRS and T are taken out of the record; what is left is filtered for bumps as wide as a P wave and
 projected on the direction in which this record's P waves point,
 
-.. math:: p(t) = \sum_{leads} d_{lead}\, (g_{25\,\mathrm{ms}} - g_{60\,\mathrm{ms}}) * x_{lead}(t).
+.. math:: p(t) = \sum_{leads} d_{lead}\, (g_{25\,\mathrm{ms}} - g_{60\,\mathrm{ms}} * g_{25\,\mathrm{ms}}) * x_{lead}(t)
 
 A peak of p that no QRS follows counts as blocked only if it keeps the atria's time, one P–P interval from both of its
 neighbours, and if the R–R interval around it is a pause: a sinus node goes on through a dropped beat; noise does not.
