@@ -67,3 +67,20 @@ def test_scripts_of_the_head_are_kept_once():
     page = f"<head>\n{config}\n{deferred}\n{config}\n{other}{library}\n</head>{body}"
     assert each_script_once(page) == f"<head>\n{config}\n{deferred}\n\n{other}\n</head>{body}"
     assert each_script_once(body) == body, "a page without a head stays as it is"
+
+def test_a_preset_of_the_papers_shape_is_trained_and_sampled_by_its_chapters(tmp_path):
+    small = {"cohort.n": 320, "cohort.n_evaluate": 16, "network.channels": 8, "network.blocks": 2,
+             "training.steps": 4, "training.validate_every": 2, "training.save_every": 2, "sampling.steps": 25,
+             "sampling.batch": 16}  # fmt: skip
+    (tmp_path / "sitecustomize.py").write_text(f"from ecglib.presets import PRESETS\nPRESETS['paper'] |= {small}\n")
+    environment = os.environ | {"PRESET": "paper", "COHORT": "virtual", "SEED": "0", "OMP_NUM_THREADS": "1",
+                                "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}",
+                                "ECGLIB_WORK": str(tmp_path / "work")}  # fmt: skip
+    chapters = [["execute", f"notebooks/{name}.ipynb", str(tmp_path / f"{name}.ipynb"), "-p", "preset", "paper"]
+                for name in ("07_train", "08_sample")]  # fmt: skip
+    for command in (["prepare"], *chapters):
+        done = subprocess.run([sys.executable, "-m", "ecglib", *command], cwd=ROOT, capture_output=True, text=True,
+                              env=environment)  # fmt: skip
+        assert done.returncode == 0, done.stderr[-500:]
+    trained = list((tmp_path / "work" / "virtual-paper-s0" / "runs").glob("*/config.json"))
+    assert len(trained) == 1 and '"clock": false' in trained[0].read_text()
