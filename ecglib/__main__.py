@@ -121,7 +121,8 @@ def _plan(args: argparse.Namespace) -> None:
     from ecglib.reproduce import plan
     from ecglib.runs import work_folder
 
-    device, study = args.device or ("cuda" if torch.cuda.is_available() else "cpu"), _study(args)
+    study = _study(args)
+    device = args.device or study.device
     work_folder().mkdir(parents=True, exist_ok=True)
     print(f"what {study.folder.name} takes on this machine ({device}, {torch.get_num_threads()} threads), from a step "
           "measured now:", file=sys.stderr)  # fmt: skip

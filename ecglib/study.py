@@ -55,6 +55,13 @@ class Study:
         return Config.preset(self.preset).override({"seed": self.seed})
 
     @property
+    def device(self) -> str:
+        """Where chapters train and sample: ``cuda`` where torch sees a GPU, ``cpu`` elsewhere."""
+        import torch
+
+        return "cuda" if torch.cuda.is_available() else "cpu"
+
+    @property
     def folder(self) -> Path:
         """``work/<cohort>-<preset>-s<seed>``."""
         return work_folder() / f"{self.cohort}-{self.preset}-s{self.seed}"

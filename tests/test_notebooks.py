@@ -346,3 +346,10 @@ def test_missing_inputs_are_named_within_two_seconds(name: str, tmp_path: Path) 
         if min(seconds) < 2:
             break
     assert min(seconds) < 2
+
+
+@each_notebook
+def test_chapters_sample_where_the_study_says(path):
+    if path.stem not in ("07_train", "18_differential_privacy"):  # these look into the network on the CPU
+        code = "\n".join(text_of(cell) for cell in cells_of(path, "code"))
+        assert all("device=study.device" in call for call in re.findall(r"Generator\.load\((.*)\)", code))
