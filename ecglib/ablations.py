@@ -36,8 +36,7 @@ BASELINE = "mel-none"
 BASELINES = {"sssd-mel-": "sssd-ecg", "sssd-4x-mel-": "sssd-4x", "sssd-16x-mel-": "sssd-16x",
              "plain-mel-": "plain-none"}  # of variants whose names begin so
 ABOVE = 1.2  # times its floor: below, what is left above it is mostly luck, and no denominator
-ROW = "row.csv"
-KEY = ["variant", "cohort", "preset", "seed"]
+ROW, KEY = "row.csv", ["variant", "cohort", "preset", "seed"]
 
 
 def baseline_of(variant: str) -> str:
