@@ -121,10 +121,10 @@ book-checked: $(HTML)
 
 # Rewritten only where its text changes: another DATA folder makes a new cohort, what `make data` added, an edited table.
 $(STUDY)/request: FORCE
-	@mkdir -p $(@D) && { printf '%s\n' "$$DATA"; cat "$${DATA:-work/data/$(COHORT)}/download.json" 2>/dev/null; cksum "$${DATA:-work/data/$(COHORT)}"/*.csv 2>/dev/null; true; } > $@.new
+	@mkdir -p $(@D) && { printf '%s\n' "$$DATA"; cd "$${DATA:-work/data/$(COHORT)}" 2>/dev/null && { cat download.json */download.json; cksum *.csv */*.csv; } 2>/dev/null; true; } > $@.new
 	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
 
-$(STUDY)/cohort/manifest.json: $(STUDY)/request ecglib/config.py $(filter ecglib/signals/%,$(SOURCES)) | $(INSTALLED)
+$(STUDY)/cohort/manifest.json: $(STUDY)/request $(addprefix ecglib/,config.py presets.py study.py) $(filter ecglib/signals/%,$(SOURCES)) | $(INSTALLED)
 	$(PY) -m ecglib prepare
 
 $(STUDY)/chapters/%.ipynb: notebooks/%.ipynb $(STUDY)/cohort/manifest.json $(SOURCES) | $(INSTALLED)

@@ -10,6 +10,7 @@ from handmade import make_cohort
 from ecglib.errors import InputError
 from ecglib.evaluation.av_block import av_conduction, drops_beats
 from ecglib.signals import Cohort, join, load_cohort, to_eight_leads
+from ecglib.signals.export import is_synthetic
 from ecglib.signals.leads import LEADS_8
 from ecglib.signals.virtual import patients_by_statement, virtual_cases, virtual_cohort
 
@@ -99,6 +100,18 @@ class TestJoin:
         assert both.table["ecg_id"].tolist() == [*others().table["ecg_id"], *cases().table["ecg_id"]]
         assert len(both.waves) == len(others().waves) + len(cases().waves)
         assert join(others(), replace(cases(), waves=None)).waves is None
+
+    @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+    def test_real_and_synthetic_are_told_apart(self, order, tmp_path):
+        parts = [replace(others(), source="ptb-xl"), replace(cases(), source="synthetic")]
+        join(*(parts[k] for k in order)).save(tmp_path / "both")
+        both = Cohort.load(tmp_path / "both")
+        assert both.table["synthetic"].tolist() == [k for k in order for _ in range(len(parts[k]))]
+        with pytest.raises(InputError, match="marks 40 of 140 records"):
+            is_synthetic(both)
+        assert is_synthetic(both.select(both.table["synthetic"])) is True
+        with pytest.raises(InputError, match="does not tell"):
+            is_synthetic(both.select(~both.table["synthetic"]))
 
     def test_what_differs_is_refused(self):
         with pytest.raises(InputError, match="no cohort"):

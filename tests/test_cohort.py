@@ -15,7 +15,7 @@ from handmade import make_cohort
 
 from ecglib.errors import InputError
 from ecglib.signals import LEADS_12, Cohort, assign_folds, check_disjoint
-from ecglib.signals.cohort import Microvolts
+from ecglib.signals.microvolts import Microvolts
 
 
 def with_column(cohort: Cohort, name: str, value: Any) -> Cohort:
@@ -96,6 +96,9 @@ def test_select(cohort: Cohort) -> None:
         cohort.select(np.array([True, False, True]))
     with pytest.raises(InputError, match="ecg_id"):
         cohort.select([0, 0])
+    for rows in ([24], [-25], [0.5], ["0"]):
+        with pytest.raises(InputError, match="expected whole numbers from -24 to 23, or a mask"):
+            cohort.select(rows)
     with pytest.raises(InputError, match="'QRS' is not one of the 71"):
         cohort.has("QRS")
 
@@ -148,8 +151,11 @@ def test_the_memory_map_reads_like_an_array(cohort: Cohort, tmp_path: Path) -> N
     cohort.save(tmp_path / "c")
     x, array = Cohort.load(tmp_path / "c").x, cohort.x
     some = [1, 3]
-    for key in (3, -1, slice(2, 9, 2), some, np.array(some), (4, 2), (slice(None), 1), (some, slice(2), slice(5))):
+    for key in (3, -1, slice(2, 9, 2), some, np.array(some), (4, 2), (slice(None), 1), (some, slice(2), slice(5)),
+                (..., 0), (..., slice(500)), (some, ..., 3), (4, ...), ...):
         np.testing.assert_allclose(x[key], array[key], atol=1e-6, err_msg=str(key))
+    with pytest.raises(InputError, match="two lists of places"):
+        x[some, some]
     np.testing.assert_allclose(np.asarray(x), array, atol=1e-6)
     some = Cohort.load(tmp_path / "c").select([7, 3])
     np.testing.assert_allclose(some.x[0], array[7], atol=1e-6)
@@ -228,3 +234,21 @@ def test_text_comes_back_as_it_was(cohort: Cohort, tmp_path: Path) -> None:
     assert back["gaps"].isna().tolist() == [False, True, False, False] * 6 and back["gaps"][2] == "NA"
     assert back["flag"].dtype == bool and back["count"].dtype == np.int64 and back["age"].dtype == np.float64
     assert (back["empty"] == "").all() and back["unknown"].isna().all() and back["height"].isna().sum() == 8
+
+
+def test_truth_values_and_lists_come_back(cohort: Cohort, tmp_path: Path) -> None:
+    table = cohort.table.assign(synthetic=[True, None, False] * 8, beats=[[1, 2], None, []] * 8)
+    replace(cohort, table=table, fs=np.int64(100)).save(tmp_path / "x")
+    back = Cohort.load(tmp_path / "x")
+    assert back.table["synthetic"].tolist()[::3] == [True] * 8 and back.table["synthetic"][1] is np.nan
+    assert back.table["synthetic"].eq(True).sum() == 8 and back.table["beats"][0] == [1, 2]
+    assert back.fs == 100 and back.table["scp_codes"].equals(cohort.table["scp_codes"])
+    with pytest.raises(InputError, match=r"column synthetic cannot be stored.*make it numbers or text"):
+        replace(cohort, table=cohort.table.assign(synthetic=[{1, 2}] * 24)).save(tmp_path / "y")
+    assert not (tmp_path / "y").exists()
+
+
+def test_shared_patients_of_any_kind_are_named(cohort: Cohort) -> None:
+    both = replace(cohort, table=cohort.table.assign(patient_id=[1, "a"] * 12))
+    with pytest.raises(InputError, match="2 patients are in two folds, first patient_id 1"):
+        check_disjoint(both, both)

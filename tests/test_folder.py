@@ -172,6 +172,8 @@ def test_rows_that_contradict_each_other(records: Path) -> None:
         ("name,age\nr1,50\n", "no column file"),
         ("file,age,Age\nr1,50,51\n", "column age is there twice"),
         ("file,age,age\nr1,50,51\n", "column age is there twice"),
+        ("file,age,sex,scp_codes\nr1,60\n", "row 2: 2 cells for 4 columns; complete the row"),
+        ("file,synthetic\nr1,yes\n", "column synthetic: 'yes' is not true, false or nothing"),
         ("file,scp_codes\nr1,{'NORM': 100, 'SR': 0}\nr2,\n", "more cells than the header; quote text"),
         ("file,scp_codes\nr2,\nr1,{'NORM': 100, 'SR': 0}\n", "is not a CSV table"),
         ("file,age\n,50\n", "row 2, column file: it is empty"),

@@ -235,6 +235,9 @@ def test_bad_parquet_is_refused(cohort: Cohort, tmp_path: Path) -> None:
     pq.write_table(table.slice(3), tmp_path / "x/table.parquet")
     with pytest.raises(InputError, match="is damaged"):
         load_parquet(tmp_path / "x")
+    pq.write_table(table.take([*range(1, len(cohort)), 0]), tmp_path / "x/table.parquet")
+    with pytest.raises(InputError, match="do not name the same records in the same order"):
+        load_parquet(tmp_path / "x")
     (tmp_path / "x/manifest.json").unlink()
     with pytest.raises(InputError, match="did not finish"):
         load_parquet(tmp_path / "x")

@@ -118,14 +118,16 @@ def test_bad_records_are_left_out_and_listed(some_ludb: Path) -> None:
     (some_ludb / "data" / "3.dat").write_bytes(b"")
     (some_ludb / "data" / "5.v2").unlink()
     (some_ludb / "data" / "7.avf").write_bytes(b"\x01")
+    half = (some_ludb / "data" / "8.ii").read_bytes()
+    (some_ludb / "data" / "8.ii").write_bytes(half[: len(half) // 4 * 2])
     (some_ludb / "data" / "9.hea").write_text("")
     text = (some_ludb / "ludb.csv").read_text()
     (some_ludb / "ludb.csv").write_text(text.replace('"51\n"', "eleven").replace('\n2,"M\n"', "\n2,X"))
     cohort = read_ludb(some_ludb)
     left_out = cohort.notes["left_out"]
     assert left_out == {"Age": ["1"], "Sex": ["2"], "size": ["data/3"], "missing annotation": ["data/5"],
-                        "annotation": ["data/7"], "header": ["data/9"]}  # fmt: skip
-    assert cohort.table["ecg_id"].tolist() == sorted(set(cohort.waves["ecg_id"])) == [4, 6, 8, 10, 11, 12]
+                        "annotation": ["data/7", "data/8"], "header": ["data/9"]}  # fmt: skip
+    assert cohort.table["ecg_id"].tolist() == sorted(set(cohort.waves["ecg_id"])) == [4, 6, 10, 11, 12]
     with pytest.raises(InputError, match="eleven"):
         read_ludb(some_ludb, strict=True)
 

@@ -158,6 +158,8 @@ def test_a_part_is_stratified_and_reads_no_more(tmp_path: Path) -> None:
     part = read_ptbxl(tmp_path / "x", n=80, seed=3)
     assert len(part) == 80 and part.table["patient_id"].value_counts().min() == 2  # whole patients
     assert part.table.equals(read_ptbxl(tmp_path / "x", n=80, seed=3).table)
+    with pytest.raises(InputError, match="seed=-1; expected a whole number from 0"):
+        read_ptbxl(tmp_path / "x", n=80, seed=-1)
     assert not part.table["ecg_id"].equals(read_ptbxl(tmp_path / "x", n=80, seed=4).table["ecg_id"])
     assert part.table["strat_fold"].nunique() == 10
     for statement in ("NORM", "IMI", "AFIB", "LVH"):
@@ -183,6 +185,9 @@ def test_synthetic_records_never_come_back_as_real(layout: Path) -> None:
     assert read_ptbxl(layout).source == "synthetic by hand"
     (layout / "manifest.json").unlink()
     assert read_ptbxl(layout).source == "synthetic (ptb-xl)"
+    edit(layout, lambda table: table.__setitem__("synthetic", "yes"))
+    with pytest.raises(InputError, match="'yes' is not true, false or nothing"):
+        read_ptbxl(layout)
     edit(layout, lambda table: table.drop(columns="synthetic", inplace=True))
     assert read_ptbxl(layout).source == "synthetic (ptb-xl)"  # the headers say so, too
     for path in layout.rglob("*.hea"):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from ecglib.errors import InputError
 from ecglib.signals import LEADS_8, Cohort, check_disjoint, einthoven_residual, to_eight_leads
-from ecglib.signals.virtual import coefficient_table, virtual_cohort
+from ecglib.signals.virtual import coefficient_table, patients_by_statement, virtual_cases, virtual_cohort
 from ecglib.signals.virtual.conduction import KINDS
 from ecglib.signals.virtual.heart import conducted, draw_anatomy, lead_field, rotation
 from ecglib.signals.virtual.noise import draw_device, draw_noise
@@ -275,6 +275,27 @@ def test_saved_and_loaded_within_half_a_microvolt(cohort, tmp_path):
 def test_wrong_arguments_are_named(name, value):
     with pytest.raises(InputError, match=rf"^{name}=.*expected"):
         virtual_cohort(**{"n": 2, name: value})
+
+
+def test_wrong_arguments_of_cases_and_counts_are_named():
+    with pytest.raises(InputError, match="first=-5; expected a whole number from 1"):
+        virtual_cases({"NORM": 100}, 2, first=-5)
+    with pytest.raises(InputError, match="n='3'; expected"):
+        patients_by_statement("3")
+
+
+@pytest.mark.parametrize("code", ["PACE", "3AVB"])
+def test_the_axis_is_of_beats_that_occur(code):
+    """P waves without a QRS are more than the beats here, and no beat: the leads tell roughly which axis is right."""
+    cohort = virtual_cases({code: 100}, 12, seed=0)
+    cohort = cohort.select(cohort.table["n_blocked"] > 0)
+    assert len(cohort) >= 4
+    for x, row in zip(cohort.x, cohort.table.itertuples(), strict=True):
+        waves = cohort.waves[(cohort.waves["ecg_id"] == row.ecg_id) & cohort.waves["r"].notna()]
+        on, off = (np.round(100 * waves[name]).astype(int).clip(0, 999) for name in ("qrs_on", "qrs_off"))
+        net = np.median([(x[:, a : b + 1] - x[:, [a]]).sum(axis=1) for a, b in zip(on, off, strict=True)], axis=0)
+        seen = np.degrees(np.arctan2(net[5] * 2 / np.sqrt(3), net[0]))
+        assert abs((seen - row.axis_deg + 180) % 360 - 180) < 100, (row.ecg_id, seen, row.axis_deg)
 
 
 def test_few_records_and_other_lengths():

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import sklearn
 
-from ecglib.runs import commit
+from ecglib.runs import atomic_file, commit
 from ecglib.signals import Cohort, read_challenge, read_ludb
 from ecglib.signals.virtual import virtual_cohort
 from ecglib.signals.virtual.validation import beside, giveaways
@@ -49,7 +49,8 @@ def write(name: str, table: pd.DataFrame) -> None:
             f"virtual_cohort({N}, seed={SEED}, fs={FS}); commit {commit()}; {datetime.date.today()}; Python "
             f"{platform.python_version()}, numpy {np.__version__}, scikit-learn {sklearn.__version__}"]  # fmt: skip
     text = "".join(f"# {line}\n" for line in head) + table.to_csv(index=False, float_format="%.4g")
-    (ROOT / "book" / "results" / f"{name}.csv").write_text(text, encoding="utf-8")
+    with atomic_file(ROOT / "book" / "results" / f"{name}.csv") as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

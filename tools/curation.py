@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from utility_grid import copies_of  # beside this file
+from utility_grid import copies_folder, copies_of  # beside this file
 
 from ecglib.diffusion import Generator
 from ecglib.errors import InputError
@@ -54,8 +54,7 @@ def main() -> None:
                train_classifier(members, fold9, seed=args.seed))  # fmt: skip
     rocket = RocketClassifier.train(members, fold9, args.seed)
     rows = np.sort(np.random.default_rng([args.seed, 9]).permutation(len(members))[: args.records])
-    folder, generator = study.folder / "utility" / "all", Generator.load(study.finished_run())
-    (made,) = copies_of(study, folder, generator, [rows])
+    (made,) = copies_of(study, copies_folder(study), Generator.load(study.finished_run()), [rows])
     members = members.select(members.table["ecg_id"].isin(made.table["source_ecg_id"]))
     x, x9, x10, real = (rocket.rocket.features(part) for part in (made, fold9, test, members))
     y, y9, y10 = (targets(part) for part in (made, fold9, test))

@@ -44,7 +44,6 @@ from ecglib.runs import MANIFEST, atomic_file, commit, read_manifest, work_folde
 from ecglib.signals import Cohort, load_cohort, to_eight_leads
 
 COMMAND = "python tools/dp_curve.py book/results/dp_curve.csv"
-ROOT = Path(__file__).parents[1]
 SMALL = {"network.channels": 24, "network.blocks": 1, "network.state": 32, "network.patch": 5, "network.clock": False,
          "network.wiener": 0.0, "mel.weight": 0.0}  # fmt: skip
 STEPS, PATIENTS, DRAWS, CLIP = 60, 32, 2, 0.2

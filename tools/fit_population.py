@@ -17,6 +17,7 @@ from scipy.optimize import brentq
 from scipy.special import expit
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
+from ecglib.runs import atomic_file
 from ecglib.signals.statements import STATEMENTS
 from ecglib.signals.virtual.patients import ALWAYS, read_table, rules, settling
 
@@ -143,7 +144,8 @@ def write(name: str, table: pd.DataFrame) -> None:
     """Write one table below the comment lines that its file has."""
     path = TABLES / f"virtual_{name}.csv"
     head = [line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line.startswith("#")]
-    path.write_text("".join(head) + table.to_csv(index=False, float_format="%.4g"), encoding="utf-8")
+    with atomic_file(path) as temporary:
+        temporary.write_text("".join(head) + table.to_csv(index=False, float_format="%.4g"), encoding="utf-8")
 
 
 if __name__ == "__main__":

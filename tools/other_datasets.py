@@ -30,7 +30,6 @@ from ecglib.evaluation.across import described_by, halves, shared_statements, st
 from ecglib.runs import MANIFEST, atomic_file, commit, sha256_of, work_folder
 from ecglib.signals import Cohort, load_cohort
 
-ROOT = Path(__file__).parents[1]
 METRICS = (fidelity.ilce, fidelity.ilce_distributional, fidelity.log_spectral_distance, fidelity.template_snr,
            fidelity.two_sample, *rhythm.METRICS, *clinical.METRICS)  # fmt: skip
 LEAST = 20  # records of a training statement

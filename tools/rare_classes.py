@@ -89,6 +89,10 @@ def main() -> None:
     made = {"steps": args.steps, "study": study.folder.name, "date": str(datetime.date.today()),
             "commit": found["commit"], "torch": found["torch"]}  # fmt: skip
     table = pd.read_csv(args.out, comment="#") if args.out.exists() else pd.DataFrame(columns=["way", "guidance"])
+    other = table[(table["study"] != study.folder.name) | (table["steps"] != args.steps)] if len(table) else table
+    if len(other):
+        raise InputError(f"{args.out} holds rows of {other['study'].iloc[0]}, {other['steps'].iloc[0]} steps; give "
+                         f"--out another file for {study.folder.name}, {args.steps} steps")  # fmt: skip
     reference = shares(real)
     for way in args.ways:
         todo = [g for g in args.guidance if not ((table["way"] == way) & (table["guidance"] == g)).any()]

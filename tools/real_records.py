@@ -3,7 +3,8 @@
 DATA holds the folders ``ludb`` and ``challenge-2021``. For each seed the cohort of the study ``folder``, preset quick,
 is written, so that ``make ablations`` can train the grid's cells ``folder-quick-s<SEED>-…`` on it. The records are
 few: three patients of ten are for the test (fold 10), one for the choice of weights (fold 9), six to learn from. The
-split is the same for every seed.
+split is the same for every seed. The Challenge hides whose a record is, so each of its records counts as a patient:
+two of PTB-XL's among them may be of one person and on both sides of the split.
 """
 
 import sys

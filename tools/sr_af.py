@@ -24,7 +24,6 @@ from ecglib.study import Study
 
 SEED = 0
 FEATURES = {"published": published_features, "better": better_features}
-ROOT = Path(__file__).parents[1]
 
 
 def real_records(data: Path) -> Cohort:

@@ -33,7 +33,6 @@ THREE = (("ddpm", 200, "even"), ("ddim", 25, "log-snr"), ("dpmpp", 25, "log-snr"
 ALL = (*FEW, ("ddpm", 200, "even"), ("ddim", 25, "even"), ("ddim", 25, "log-snr"), ("dpmpp", 25, "even"),
        ("dpmpp-sde", 25, "log-snr"))  # fmt: skip
 SAMPLERS = {"few": FEW, "three": THREE, "all": ALL}
-ROOT = Path(__file__).parents[1]
 
 
 def template_snr(x: np.ndarray, fs: int) -> float:

@@ -69,6 +69,12 @@ def copies_of(study: Study, folder: Path, generator: Generator, needed: list[np.
     return copies
 
 
+def copies_folder(study: Study) -> Path:
+    """Return where copies by the study's generator are, by its weights: none of another generator is taken for it."""
+    weights = read_manifest(study.finished_run(), "run")["sha256"]["model.safetensors"][:8]
+    return study.folder / "utility" / f"all-{weights}"
+
+
 def needed_rows(table: pd.DataFrame, todo: list[Cell]) -> list[np.ndarray]:
     """Return for each copy, from the first, the rows of the training records that cells want it of."""
     wanted = [cell for cell in todo if cell.method.startswith("synthetic")]
@@ -103,7 +109,10 @@ class Table:
 
     def __init__(self, path: Path, predictions: Path, study: Study) -> None:
         self.path, self.predictions = path, predictions
-        self.rows = pd.read_csv(path, comment="#") if path.exists() else pd.DataFrame(columns=KEYS)
+        self.rows = pd.read_csv(path, comment="#") if path.exists() else pd.DataFrame(columns=[*KEYS, "study"])
+        others = set(self.rows["study"]) - {study.folder.name}
+        if others:
+            raise InputError(f"{path} holds rows of {min(others)}; give --out another folder for {study.folder.name}")
         found = versions()
         self.made = {"study": study.folder.name, "date": str(datetime.date.today()), "commit": found["commit"],
                      "scikit-learn": found["scikit-learn"], "torch": found["torch"]}  # fmt: skip
@@ -210,17 +219,17 @@ def main() -> None:
     began = time.perf_counter()
     study = Study(args.cohort, args.preset, args.seed)
     steps = args.steps or study.config.training.steps
-    folder, most = study.folder / "utility", max(args.ratios)
-    table = Table(args.out / "utility_grid.csv", folder / "predictions", study)
+    most = max(args.ratios)
+    predictions = copies_folder(study) if args.setting == "all" else study.folder / "utility" / f"fraction-{steps}"
+    table = Table(args.out / "utility_grid.csv", predictions / "predictions", study)
     table.made["generator_steps"] = steps if args.setting == "fraction" else study.config.training.steps
     cohort = study.open_cohort()
     rocket = Rocket(cohort.split()[1], args.seed)
     if args.setting == "all":
         todo = cells("all", args.fractions, args.ratios, args.seeds, args.methods)
         needed = needed_rows(cohort.split()[0].table, todo)
-        run = study.finished_run()
-        weights = read_manifest(run, "run")["sha256"]["model.safetensors"][:8]
-        copies = copies_of(study, folder / f"all-{weights}", Generator.load(run), needed) if needed else []
+        generator = Generator.load(study.finished_run())
+        copies = copies_of(study, copies_folder(study), generator, needed) if needed else []
         data = features_of(cohort, rocket, synthetic=copies, augment=most)
         fill(table, todo, data)
         if copies:

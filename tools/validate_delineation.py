@@ -4,7 +4,7 @@ LUDB is that database's folder; its marks, by cardiologists, are joined over twe
 every second record (two of them, P_ALIKE and QRS_STILL_S, on all), so the others have rows of their own. N virtual
 patients (400) have exact marks. Each cohort is measured at 500 Hz and at 100 Hz, by ecglib from all leads, and by
 NeuroKit2's ``dwt`` on lead II, beat by beat, and on all twelve leads, whose marks are joined as LUDB's are
-(``pip install neurokit2``).
+(``pip install -c constraints.txt -e '.[second-paper]'``).
 """
 
 import datetime

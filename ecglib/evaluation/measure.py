@@ -14,7 +14,8 @@ from ecglib.errors import InputError, choose
 from ecglib.evaluation.comparison import Comparison, NotComputable
 from ecglib.evaluation.floor import floor_comparisons
 from ecglib.runs import MANIFEST, atomic_file, sha256_of, write_manifest
-from ecglib.signals.cohort import ROWS_AT_ONCE, Cohort
+from ecglib.signals.cohort import Cohort
+from ecglib.signals.microvolts import ROWS_AT_ONCE
 
 Metric = Callable[[Comparison], dict[str, float]]
 COLUMNS = ["metric", "key", "value", "ci_low", "ci_high", "n", "floor", "reason"]

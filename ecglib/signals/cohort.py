@@ -14,49 +14,12 @@ import pandas as pd
 from ecglib.errors import InputError
 from ecglib.runs import atomic_folder, check_replaceable, read_manifest, sha256_of, write_manifest
 from ecglib.signals.leads import LEADS_12, canonical_lead
+from ecglib.signals.microvolts import Microvolts, save_signals
 from ecglib.signals.statements import STATEMENTS
 from ecglib.signals.table import check_table
 
 TRAIN_FOLDS, VALIDATION_FOLD, TEST_FOLD = tuple(range(1, 9)), 9, 10
-LARGEST_MV = 32.767  # int16 microvolts
-ROWS_AT_ONCE = 512
 HASHED = 1 << 30  # bytes: larger signals are not read when a cohort is opened
-
-
-class Microvolts:
-    """Signals kept as int16 µV (usually memory-mapped), read as float32 mV.
-
-    Indexed like an array of shape (n_records, n_leads, n_times); only the rows asked for are read.
-    """
-
-    dtype, ndim = np.dtype(np.float32), 3
-
-    def __init__(self, counts: np.ndarray, rows: np.ndarray | None = None) -> None:
-        self.counts = counts
-        self.rows = np.arange(len(counts)) if rows is None else np.asarray(rows)
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """(n_records, n_leads, n_times)."""
-        return (len(self.rows), *self.counts.shape[1:])
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, key: Any) -> np.ndarray:
-        first, *rest = key if isinstance(key, tuple) else (key,)
-        rows = self.rows[first]
-        block = self.counts[rows]
-        if rest:
-            block = block[tuple(rest)] if np.ndim(rows) == 0 else block[(slice(None), *rest)]
-        return np.asarray(block, dtype=np.float32) * np.float32(1e-3)
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return self[:] if dtype is None else self[:].astype(dtype)
-
-    def take(self, rows: np.ndarray) -> Microvolts:
-        """Return the same memory, other rows."""
-        return Microvolts(self.counts, self.rows[rows])
 
 
 @dataclass(frozen=True)
@@ -104,6 +67,7 @@ class Cohort:
         check_signals(self.x, self.fs, self.leads)
         if len(self.table) != len(self.x):
             raise InputError(f"table has {len(self.table)} rows for {len(self.x)} records in x")
+        object.__setattr__(self, "fs", int(self.fs))  # JSON knows no integers of NumPy's
         object.__setattr__(self, "leads", tuple(canonical_lead(name) for name in self.leads))
         object.__setattr__(self, "table", check_table(self.table))
 
@@ -122,13 +86,17 @@ class Cohort:
         Raises
         ------
         InputError
-            If a mask has another length, or a record is named twice (ecg_id must stay unique).
+            If a mask has another length, a position is no whole number or beyond the cohort, or a record is named
+            twice (ecg_id must stay unique).
         """
         rows = np.asarray(rows)
         if rows.dtype == bool:
             if len(rows) != len(self):
                 raise InputError(f"rows is a mask of length {len(rows)}; expected {len(self)}, one per record")
             rows = np.flatnonzero(rows)
+        if rows.size and (rows.dtype.kind not in "iu" or not (-len(self) <= rows.min() <= rows.max() < len(self))):
+            raise InputError(f"rows={rows!r:.80}; expected whole numbers from {-len(self)} to {len(self) - 1}, or a "
+                             "mask")  # fmt: skip
         rows = rows.astype(np.int64)
         table = self.table.iloc[rows].reset_index(drop=True)
         x = self.x.take(rows) if isinstance(self.x, Microvolts) else self.x[rows]
@@ -173,19 +141,20 @@ class Cohort:
         Raises
         ------
         InputError
-            If a value exceeds ±32.767 mV, or `folder` holds something other than a cohort.
+            If a value exceeds ±32.767 mV, a column holds what JSON cannot, or `folder` holds something else.
         """
         check_replaceable(folder, "cohort")
         with atomic_folder(folder) as temporary:
-            _save_signals(self.x, temporary / "signals.npy")
-            table = self.table.assign(scp_codes=self.table["scp_codes"].map(lambda c: json.dumps(c, sort_keys=True)))
+            save_signals(self.x, temporary / "signals.npy")
+            table, coded = _without_objects(self.table)
             text = {name: np.flatnonzero(table[name].isna()).tolist() for name in table if table[name].dtype == object}
             table.to_csv(temporary / "table.csv", index=False)
             if self.waves is not None:
                 self.waves.to_csv(temporary / "waves.csv", index=False, float_format="%.4f")
             files = {path.name: sha256_of(path) for path in sorted(temporary.iterdir())}
             write_manifest(temporary, "cohort", fs=self.fs, leads=list(self.leads), source=self.source,
-                           notes=self.notes, n_records=len(self), text=text, sha256=files, **provenance)  # fmt: skip
+                           notes=self.notes, n_records=len(self), text=text, json=coded, sha256=files,
+                           **provenance)  # fmt: skip
 
     @staticmethod
     def load(folder: Path | str) -> Cohort:
@@ -201,7 +170,8 @@ class Cohort:
         manifest = read_manifest(folder, "cohort")
         _check_files(folder, manifest)
         table = _read_table(folder / "table.csv", manifest.get("text", {}))
-        table["scp_codes"] = table["scp_codes"].map(json.loads)
+        for name in manifest.get("json", ["scp_codes"]):
+            table[name] = [np.nan if value is None else value for value in table[name].map(json.loads)]
         waves = pd.read_csv(folder / "waves.csv") if "waves.csv" in manifest["sha256"] else None
         counts = np.load(folder / "signals.npy", mmap_mode="r", allow_pickle=False)
         return Cohort(Microvolts(counts), manifest["fs"], tuple(manifest["leads"]), table, waves,
@@ -219,7 +189,7 @@ def _check_files(folder: Path, manifest: dict[str, Any]) -> None:
 
 
 def _is_whole(path: Path, digest: str, shape: tuple[int, int]) -> bool:
-    if path.stat().st_size <= HASHED:
+    if path.stat().st_size <= HASHED or path.suffix != ".npy":
         return sha256_of(path) == digest
     try:
         counts = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -238,23 +208,20 @@ def _read_table(path: Path, text: dict[str, list[int]]) -> pd.DataFrame:
     return table
 
 
-def _save_signals(x: np.ndarray | Microvolts, path: Path) -> None:
-    """Write int16 µV block by block, without mapping the file: memory does not grow with the number of records."""
-    with open(path, "wb") as file:
-        np.lib.format.write_array_header_2_0(file, {"descr": "<i2", "fortran_order": False, "shape": tuple(x.shape)})
-        for start in range(0, len(x), ROWS_AT_ONCE):
-            file.write(in_microvolts(x, slice(start, start + ROWS_AT_ONCE)).tobytes())
-
-
-def in_microvolts(x: np.ndarray | Microvolts, rows: slice) -> np.ndarray:
-    """Return int16 (n_rows, n_leads, n_times): those records in µV; `InputError` above ±32.767 mV."""
-    if isinstance(x, Microvolts):
-        return x.counts[x.rows[rows]]
-    block = np.asarray(x[rows])
-    largest = float(np.abs(block).max(initial=0))
-    if largest > LARGEST_MV:
-        raise InputError(f"x reaches {largest:.1f} mV; int16 microvolts hold ±{LARGEST_MV} mV: is x in millivolts?")
-    return np.rint(block * 1000).astype("<i2")
+def _without_objects(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Return the table with columns of neither numbers nor text, such as ``scp_codes``, as JSON, and their names."""
+    coded = [name for name, column in table.items() if column.dtype == object
+             and not column.dropna().map(lambda value: isinstance(value, str)).all()]  # fmt: skip
+    table = table.copy()
+    for name in coded:
+        plain = [value.item() if isinstance(value, np.generic) else value for value in table[name]]
+        unknown = table[name].isna()
+        try:
+            table[name] = [json.dumps(None if gap else value, sort_keys=True)
+                           for value, gap in zip(plain, unknown, strict=True)]  # fmt: skip
+        except (TypeError, ValueError) as error:
+            raise InputError(f"column {name} cannot be stored: {error}; make it numbers or text") from None
+    return table, coded
 
 
 def check_signals(x: np.ndarray | Microvolts, fs: int, leads: Sequence[str]) -> None:
@@ -281,7 +248,7 @@ def check_disjoint(*parts: Cohort) -> None:
         for second in parts[k + 1 :]:
             shared = set(first.table["patient_id"]) & set(second.table["patient_id"])
             if shared:
-                raise InputError(f"{len(shared)} patients are in two folds, first patient_id {min(shared)}; "
+                raise InputError(f"{len(shared)} patients are in two folds, first patient_id {min(shared, key=str)}; "
                                  "give all records of a patient the same strat_fold")  # fmt: skip
 
 

@@ -48,6 +48,11 @@ _LIMITS = {
 }  # fmt: skip
 
 
+def says_synthetic(source: str) -> bool:
+    """Tell whether the name of a source says that its records are synthetic: virtual, or generated."""
+    return source.lower().startswith(("virtual", "synthetic"))
+
+
 def licence(source: str, synthetic: bool) -> str:
     """Return the text of ``LICENSE.txt``."""
     if synthetic:

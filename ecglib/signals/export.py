@@ -11,9 +11,10 @@ import pandas as pd
 from ecglib import __version__
 from ecglib.errors import InputError
 from ecglib.runs import atomic_folder, check_replaceable, sha256_of, write_manifest
-from ecglib.signals.cohort import Cohort, in_microvolts, is_twelve_lead
-from ecglib.signals.data_card import REAL, data_card, licence, one_line
+from ecglib.signals.cohort import Cohort, is_twelve_lead
+from ecglib.signals.data_card import REAL, data_card, licence, one_line, says_synthetic
 from ecglib.signals.leads import LEADS_12
+from ecglib.signals.microvolts import in_microvolts
 from ecglib.signals.readers.ptbxl import LAYOUT
 from ecglib.signals.resample import resample
 from ecglib.signals.statements import STATEMENTS
@@ -77,6 +78,14 @@ def save_ptbxl_layout(cohort: Cohort, folder: Path | str, *, synthetic: bool | N
                        n_records=len(cohort), sha256=sha256_of(temporary / "SHA256SUMS.txt"))  # fmt: skip
 
 
+def marked_synthetic(cohort: Cohort) -> np.ndarray:
+    """Return bool (n_records,): which are known to be synthetic, from the column ``synthetic`` or from the source."""
+    marked = np.zeros(len(cohort), bool)
+    if "synthetic" in cohort.table:
+        marked = cohort.table["synthetic"].eq(True).to_numpy(bool)
+    return marked if marked.any() else np.full(len(cohort), says_synthetic(cohort.source))
+
+
 def is_synthetic(cohort: Cohort, said: bool | None = None) -> bool:
     """Tell whether a cohort's records are synthetic.
 
@@ -93,13 +102,11 @@ def is_synthetic(cohort: Cohort, said: bool | None = None) -> bool:
     InputError
         If nothing tells, if the caller contradicts the cohort, or if only some of the records are marked.
     """
-    marked = cohort.table["synthetic"].eq(True) if "synthetic" in cohort.table else pd.Series([False])
+    marked, source = marked_synthetic(cohort), cohort.source
     if marked.any() and not marked.all():
         raise InputError(f"column synthetic marks {marked.sum()} of {len(cohort)} records; select these, and write "
                          "synthetic and real records apart")  # fmt: skip
-    source = cohort.source
-    known = True if marked.any() or source.lower().startswith(("virtual", "synthetic")) else None
-    known = False if source in REAL and known is None else known
+    known = True if marked.any() or says_synthetic(source) else False if source in REAL else None
     if known is None and said is None:
         raise InputError(f"source={source!r} does not tell whether the records are synthetic; "
                          "pass synthetic=True or synthetic=False")  # fmt: skip

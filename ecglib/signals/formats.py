@@ -20,9 +20,10 @@ import pandas as pd
 from ecglib import __version__
 from ecglib.errors import InputError
 from ecglib.runs import atomic_file, atomic_folder, check_replaceable, read_manifest, write_manifest
-from ecglib.signals.cohort import Cohort, Microvolts, in_microvolts
-from ecglib.signals.data_card import SYNTHETIC, licence
+from ecglib.signals.cohort import Cohort
+from ecglib.signals.data_card import SYNTHETIC, licence, says_synthetic
 from ecglib.signals.export import ROWS_AT_ONCE, is_synthetic
+from ecglib.signals.microvolts import Microvolts, in_microvolts
 
 UNIT = "uV"
 NO_COHORT = "is no cohort that ecglib wrote, or is damaged; write or fetch it again"
@@ -157,6 +158,10 @@ def load_parquet(folder: Path | str) -> Cohort:
         for k, lead in enumerate(about["leads"]):  # one at a time, to hold the signals in memory once
             column = pq.read_table(signals, columns=[lead], page_checksum_verification=True)[lead]
             counts[:, k] = column.combine_chunks().flatten().to_numpy().reshape(-1, n_times)
+        of = pq.read_table(signals, columns=["ecg_id"], page_checksum_verification=True)["ecg_id"].to_numpy()
+        if not np.array_equal(of, frames["table"]["ecg_id"]):
+            raise InputError(f"{folder}: signals.parquet and table.parquet do not name the same records in the same "
+                             "order; write or fetch both again")  # fmt: skip
         return _rebuild(counts, about, frames)
 
 
@@ -183,7 +188,7 @@ def _refusing(message: str) -> Iterator[None]:
 def _describe(cohort: Cohort, said: bool | None) -> tuple[dict[str, Any], dict[str, pd.DataFrame]]:
     """Return what is to be known of a cohort beside its signals: JSON values, and plain tables."""
     synthetic, source = is_synthetic(cohort, said), cohort.source
-    if synthetic and not source.lower().startswith(("virtual", "synthetic")):
+    if synthetic and not says_synthetic(source):
         source = f"synthetic ({source})"  # never to come back as real
     frames = {"table": cohort.table.assign(synthetic=synthetic)}
     if cohort.waves is not None:

@@ -7,6 +7,7 @@ import pandas as pd
 
 from ecglib.errors import InputError
 from ecglib.signals.cohort import Cohort
+from ecglib.signals.export import marked_synthetic
 
 
 def join(*cohorts: Cohort) -> Cohort:
@@ -20,7 +21,9 @@ def join(*cohorts: Cohort) -> Cohort:
     Returns
     -------
     Cohort
-        Source and notes are those of the first. Waves are kept where every cohort has them.
+        Notes are those of the first, and so is the source, if it is the same for all. If not, ``source`` is
+        "joined: …" with all of them, and the column ``synthetic`` says of each record whether it is known to be.
+        Waves are kept where every cohort has them.
 
     Raises
     ------
@@ -36,7 +39,12 @@ def join(*cohorts: Cohort) -> Cohort:
             if a != b:
                 raise InputError(f"cohorts differ in {name}: {a} and {b}; bring them to one before joining")
     x = np.concatenate([np.asarray(cohort.x[:]) for cohort in cohorts])
-    table = pd.concat([cohort.table for cohort in cohorts], ignore_index=True)
+    sources = list(dict.fromkeys(cohort.source for cohort in cohorts))
+    tables = [cohort.table for cohort in cohorts]
+    if len(sources) > 1:
+        tables = [cohort.table.assign(synthetic=marked_synthetic(cohort)) for cohort in cohorts]
+    source = first.source if len(sources) == 1 else "joined: " + ", ".join(sources)
+    table = pd.concat(tables, ignore_index=True)
     every = [cohort.waves for cohort in cohorts if cohort.waves is not None]
     waves = pd.concat(every, ignore_index=True) if len(every) == len(cohorts) else None
-    return Cohort(x, first.fs, first.leads, table, waves, first.source, dict(first.notes))
+    return Cohort(x, first.fs, first.leads, table, waves, source, dict(first.notes))

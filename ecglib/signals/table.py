@@ -65,6 +65,12 @@ def _refuse(table: pd.DataFrame, wrong: pd.Series, name: str, expected: str) -> 
                          f"at ecg_id {first.get('ecg_id')}; expected {expected}")  # fmt: skip
 
 
+def check_seed(seed: object) -> None:
+    """Raise `InputError` unless it is a whole number that NumPy and scikit-learn take for a seed."""
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**32:
+        raise InputError(f"seed={seed!r}; expected a whole number from 0 to {2**32 - 1}")
+
+
 def assign_folds(table: pd.DataFrame, seed: int) -> np.ndarray:
     """Return folds 1–10: patients kept together, superclasses spread evenly.
 
@@ -82,8 +88,9 @@ def assign_folds(table: pd.DataFrame, seed: int) -> np.ndarray:
     Raises
     ------
     InputError
-        If there are fewer than ten patients.
+        If there are fewer than ten patients, or the seed is no whole number from 0.
     """
+    check_seed(seed)
     from sklearn.model_selection import StratifiedGroupKFold
 
     if table["patient_id"].nunique() < 10:

@@ -18,8 +18,8 @@ import numpy as np
 from ecglib.errors import InputError
 from ecglib.runs import inside
 from ecglib.signals import quality
-from ecglib.signals.cohort import LARGEST_MV
 from ecglib.signals.leads import LEADS_12, lead_order
+from ecglib.signals.microvolts import LARGEST_MV
 from ecglib.signals.wfdb_header import FORMATS, Channel, Header, RecordError, parse_header
 
 LARGEST_HEADER = 1 << 20  # bytes

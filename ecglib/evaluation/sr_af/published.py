@@ -100,7 +100,8 @@ def published_features(cohort: Cohort, *, workers: int | None = None) -> pd.Data
         import neurokit2  # noqa: F401  asked for here, before any process is started
     except ImportError:
         raise InputError("the second paper's features need NeuroKit2, which is not installed; run "
-                         "`pip install 'ecglib[second-paper]'`, or use better_features") from None  # fmt: skip
+                         "`pip install -c constraints.txt -e '.[second-paper]'`; or use "
+                         "better_features") from None  # fmt: skip
     measure = partial(_measure, fs=cohort.fs)
     done = in_order(measure, chunked(list(lead_ii(cohort)), BLOCK), workers=workers)
     return pd.DataFrame([row for rows in done for row in rows], columns=list(FEATURES))

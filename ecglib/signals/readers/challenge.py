@@ -129,7 +129,7 @@ def _read_headers(root: Path, names: list[str], left_out: LeftOut) -> pd.DataFra
 
 
 def _row(root: Path, home: str, name: str) -> dict[str, Any]:
-    *folders, record = PurePosixPath(name).parts
+    *folders, record = ("", *PurePosixPath(name).parts)  # a file may be named ".hea"
     known = re.fullmatch(f"({'|'.join(PREFIXES)})([0-9]{{1,5}})", record)
     if known is None:
         raise RecordError(name, "record name", "it is none of the Challenge's, such as HR00001", "use read_folder")
@@ -139,7 +139,7 @@ def _row(root: Path, home: str, name: str) -> dict[str, Any]:
     if "dx" not in facts:
         raise RecordError(path, "Dx", "the header has no line '#Dx: codes'")
     ecg_id = IDS_EACH * PREFIXES.index(known[1]) + int(known[2])
-    origin = [home, *(folder for folder in folders if not re.fullmatch("g[0-9]+", folder))][-1]
+    origin = [home, *(folder for folder in folders if not re.fullmatch("(g[0-9]+)?", folder))][-1]
     return {"name": name, "ecg_id": ecg_id, "patient_id": ecg_id, **_patient(facts), "record": record, "origin": origin,
             "scp_codes": to_statements(facts["dx"].split()), "snomed": facts["dx"],
             "recorded_s": header.n_times / FS}  # fmt: skip

@@ -15,7 +15,7 @@ from ecglib.errors import InputError, choose
 from ecglib.runs import inside
 from ecglib.signals.cohort import Cohort
 from ecglib.signals.leads import LEADS_12
-from ecglib.signals.readers.metadata import LONGEST_CODES, number, parse_codes, read_csv, typed
+from ecglib.signals.readers.metadata import LONGEST_CODES, number, parse_codes, read_csv, truth, typed
 from ecglib.signals.readers.records import LeftOut, Reading, check_fs, choose_records, read_all
 from ecglib.signals.resample import resample
 from ecglib.signals.statements import STATEMENTS
@@ -38,7 +38,8 @@ def read_folder(root: Path | str, *, fs: int = 100, n: int | None = None, seed: 
     root : path
         The folder of ``records.csv``, one row a record. Column ``file`` (path below the folder, without suffix) is
         needed. Read where given: ``scp_codes`` (see `parse_statements`), ``ecg_id``, ``patient_id``, ``age``, ``sex``
-        (0, M or male; 1, F or female), ``height``, ``weight``, ``heart_rate``, ``strat_fold``. Others are kept.
+        (0, M or male; 1, F or female), ``height``, ``weight``, ``heart_rate``, ``strat_fold``, ``synthetic``.
+        Others are kept.
     fs : int
         Sampling rate wanted, in Hz; the records' own must not be lower. They last 10 s.
     n : int, optional
@@ -72,7 +73,7 @@ def read_folder(root: Path | str, *, fs: int = 100, n: int | None = None, seed: 
     table = table.iloc[records.kept].reset_index(drop=True)
     if "strat_fold" not in table:
         table["strat_fold"] = assign_folds(table, seed) if table["patient_id"].nunique() >= 10 else 1
-    said = table.get("synthetic", pd.Series(dtype=object)).astype(str).str.lower().isin(("true", "1", "1.0")).any()
+    said = "synthetic" in table and table["synthetic"].any()
     source = "synthetic (folder)" if said or any(synthetic for synthetic, _ in records.also) else "folder"
     notes = {"left_out": left_out.names, "arms_swapped": [names[k] for k in records.arms_swapped],
              "native_fs": sorted({native for _, native in records.also})}  # fmt: skip
@@ -140,6 +141,7 @@ COLUMNS: Mapping[str, Column] = {
     "heart_rate": (partial(number, low=5, high=400), "5 to 400 beats/min, or nothing"),
     "scp_codes": (parse_statements, "SCP statements of PTB-XL, such as NORM SR"),
     "strat_fold": (partial(_whole, low=1, high=10), "a fold from 1 to 10 for each record, or none for any"),
+    "synthetic": (truth, "true, false or nothing"),
 }
 
 

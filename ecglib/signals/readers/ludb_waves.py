@@ -16,6 +16,7 @@ COLUMNS = ("p_on", "p_peak", "p_off", "qrs_on", "r", "qrs_off", "t_peak", "t_off
 GAP = 0.15  # s: peaks of one wave in different leads lie closer, waves of successive beats farther apart
 AGREE = 2  # leads that must show a wave already (or still): each lead was marked by itself, and single marks stray
 LEAST_LEADS = 3  # marks in fewer leads are not taken for a wave of the heart
+END = b"\0\0"  # of every annotation file
 LONGEST_PR = 0.4  # s from P peak to R: beyond, the P wave is not this beat's
 
 
@@ -39,10 +40,12 @@ def read_waves(root: Path | str, name: str, fs: int) -> pd.DataFrame:
     Raises
     ------
     RecordError
-        If an annotation file is missing or cannot be read.
+        If an annotation file is missing, cut off or cannot be read, or marks no heart beat.
     """
     leads = [_read_lead(root, name, lead) for lead in LEADS_12]
     p, qrs, t = (_join_leads([wave for lead in leads for wave in lead if wave[0] == symbol], fs) for symbol in WAVES)
+    if not len(qrs):
+        raise RecordError(Path(root, name), "annotation", "no QRS is marked in three leads or more")
     return pd.DataFrame([_beat(k, qrs, p, t) for k in range(len(qrs))], columns=list(COLUMNS), dtype=np.float64)
 
 
@@ -59,6 +62,8 @@ def _read_lead(root: Path | str, name: str, lead: str) -> list[tuple[str, float,
         raise RecordError(path, "annotation", f"wfdb cannot read it: {error}") from None
     if not found.symbol:
         raise RecordError(path, "annotation", "it holds no marks")
+    if not path.read_bytes().endswith(END) or (np.diff(found.sample) < 0).any():
+        raise RecordError(path, "annotation", "it is cut off or garbled", "fetch it again")
     symbols, samples = ["", *found.symbol, ""], [0, *found.sample, 0]
     return [(symbol, samples[k - (symbols[k - 1] == "(")], samples[k], samples[k + (symbols[k + 1] == ")")])
             for k, symbol in enumerate(symbols) if symbol in WAVES]  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import csv
 import math
 import warnings
 from pathlib import Path
@@ -63,17 +64,26 @@ def _parse(path: Path, text: str) -> pd.DataFrame:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # pandas would drop the cells too many
-            return pd.read_csv(StringIO(text.rstrip("\n")), sep=separator, dtype=str, keep_default_na=False,
-                               index_col=False, skip_blank_lines=False)  # fmt: skip
+            table = pd.read_csv(StringIO(text.rstrip("\n")), sep=separator, dtype=str, keep_default_na=False,
+                                index_col=False, skip_blank_lines=False)  # fmt: skip
     except pd.errors.ParserWarning:
         raise InputError(f"{path}: a row has more cells than the header; quote text that holds commas") from None
     except (pd.errors.ParserError, pd.errors.EmptyDataError, ValueError) as error:
         raise InputError(f"{path} is not a CSV table: {error}; fetch it again") from None
+    for k, cells in enumerate(csv.reader(StringIO(text.rstrip("\n")), delimiter=separator), start=1):
+        if 0 < len(cells) < table.shape[1]:  # pandas would take the rest for empty
+            raise InputError(f"{path}, row {k}: {len(cells)} cells for {table.shape[1]} columns; complete the row")
+    return table
 
 
 def typed(column: pd.Series) -> pd.Series:
-    """Return a column of text as numbers or truth values if all that is not empty is; else as it is."""
+    """Return a column of text as numbers or truth values if all that is not empty is; else as it is.
+
+    Numbers with leading zeros, such as "007", are names.
+    """
     known = column[column != ""]
+    if known.str.match(r"-?0[0-9]").any():
+        return column
     if len(known) and known.isin(("True", "False")).all():
         return (column == "True") if len(known) == len(column) else column
     if len(known) == len(column) and known.str.fullmatch(r"-?\d{1,15}").all():
@@ -82,6 +92,20 @@ def typed(column: pd.Series) -> pd.Series:
         return column.replace("", "nan").astype(float)
     except ValueError:
         return column
+
+
+def truth(text: str) -> bool:
+    """Return what a cell says: ``true`` or 1; ``false``, 0 or nothing.
+
+    Raises
+    ------
+    ValueError
+        If it is something else.
+    """
+    try:
+        return {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False, "": False}[text.lower()]
+    except KeyError:
+        raise ValueError(f"{text[:60]!r} is not true, false or nothing") from None
 
 
 def number(text: str, low: float, high: float) -> float:

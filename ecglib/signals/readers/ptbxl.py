@@ -12,8 +12,9 @@ import pandas as pd
 from ecglib.errors import InputError
 from ecglib.runs import MANIFEST, inside, read_manifest
 from ecglib.signals.cohort import Cohort
+from ecglib.signals.data_card import says_synthetic
 from ecglib.signals.leads import LEADS_12
-from ecglib.signals.readers.metadata import number, parse_codes, read_csv, typed
+from ecglib.signals.readers.metadata import number, parse_codes, read_csv, truth, typed
 from ecglib.signals.readers.records import LeftOut, Reading, check_fs, choose_records, read_all, subset_of
 from ecglib.signals.resample import resample
 from ecglib.signals.table import check_table
@@ -185,7 +186,10 @@ def _row(path: Path, record: dict[str, str], column: str | None, unknown: dict[s
         row["scp_codes"] = parse_codes(record["scp_codes"])
     except ValueError as error:
         raise RecordError(path, "scp_codes", f"{error} at ecg_id {row['ecg_id']}", REMEDY) from None
-    row["synthetic"] = record.get("synthetic", "").lower() in ("true", "1")
+    try:
+        row["synthetic"] = truth(record.get("synthetic", ""))
+    except ValueError as error:
+        raise RecordError(path, "synthetic", f"{error} at ecg_id {row['ecg_id']}", REMEDY) from None
     return row if column is None else {**row, column: record[column]}
 
 
@@ -210,7 +214,7 @@ def _source(root: Path, synthetic: bool) -> str:
         source = str(read_manifest(root, LAYOUT)["source"])
     except (InputError, KeyError):
         source = "ptb-xl"
-    return source if not synthetic or source.startswith(("virtual", "synthetic")) else f"synthetic ({source})"
+    return source if not synthetic or says_synthetic(source) else f"synthetic ({source})"
 
 
 def _read_waves(root: Path, table: pd.DataFrame) -> pd.DataFrame | None:

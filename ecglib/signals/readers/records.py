@@ -16,9 +16,10 @@ import pandas as pd
 
 from ecglib.errors import InputError
 from ecglib.parallel import chunked, in_order
-from ecglib.signals.cohort import LARGEST_MV, Microvolts
+from ecglib.signals.microvolts import LARGEST_MV, Microvolts
 from ecglib.signals.quality import arms_swapped
 from ecglib.signals.statements import superclasses
+from ecglib.signals.table import check_seed
 from ecglib.signals.wfdb_io import RecordError
 
 MANY = 400  # records, above which several processes and a progress bar are worth their start
@@ -215,8 +216,9 @@ def choose_records(table: pd.DataFrame, n: int | None, seed: int) -> np.ndarray:
     Raises
     ------
     InputError
-        If `n` is not a positive whole number, or no patient has as few as `n` records.
+        If `n` is not a positive whole number, the seed none from 0, or no patient has as few as `n` records.
     """
+    check_seed(seed)
     if n is not None and (isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1):
         raise InputError(f"n={n!r}; expected a positive whole number of records, or None for all")
     if n is None or n >= len(table):

@@ -133,7 +133,7 @@ def virtual_cases(codes: Mapping[str, float], n: int, *, seed: int = 0, fs: int 
     InputError
         If an argument is out of its range, or a code is none of the 71 statements.
     """
-    _check(n, seed, fs, seconds)
+    _check(n, seed, fs, seconds, first)
     for code in codes:
         choose("statement", code, STATEMENTS.index)
     made = []
@@ -161,7 +161,13 @@ def patients_by_statement(n: int, *, seed: int = 0, population: str = "ptb-xl") 
     -------
     Series of int, statement → patients
         All 71 statements.
+
+    Raises
+    ------
+    InputError
+        If an argument is out of its range.
     """
+    _check(n, seed)
     count = dict.fromkeys(STATEMENTS.index, 0)
     said: dict[int, set[str]] = {}
     for ecg_id, visit, patient in _visits(n, seed, population):
@@ -202,8 +208,9 @@ def _record(seed: int, ecg_id: int, visit: int, patient: Patient, n_times: int, 
     return made.x, row, {"ecg_id": np.full(len(made.waves["r"]), ecg_id)} | made.waves
 
 
-def _check(n: int, seed: int, fs: int, seconds: float) -> None:
-    whole = {"n": (n, 1, 10_000_000), "seed": (seed, 0, 2**32 - 1), "fs": (fs, 100, 1000)}
+def _check(n: int, seed: int, fs: int = 100, seconds: float = 10.0, first: int = 1) -> None:
+    whole = {"n": (n, 1, 10_000_000), "seed": (seed, 0, 2**32 - 1), "fs": (fs, 100, 1000),
+             "first": (first, 1, 2**53)}  # fmt: skip
     for name, (value, low, high) in whole.items():
         if isinstance(value, bool) or not isinstance(value, int | np.integer) or not low <= value <= high:
             raise InputError(f"{name}={value!r}; expected a whole number from {low} to {high}")
