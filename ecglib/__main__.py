@@ -47,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     data.add_argument("--cohort", default=os.environ.get("COHORT", "virtual"))
     data.add_argument("--n", default=os.environ.get("N", ""), help="at most so many records; empty: all")
     data.add_argument("--seed", default=os.environ.get("SEED", "0"), help="of the choice of records")
-    data.add_argument("--fs", type=int, default=100, help="of PTB-XL: 100 or 500 Hz")
+    data.add_argument("--fs", type=int, default=100, choices=(100, 500), help="of PTB-XL: 100 or 500 Hz")
     data.add_argument("--data", default=os.environ.get("DATA", ""), help="folder to put them in")
     data.add_argument("--check", action="store_true", help="only check these, before anything is installed")
     grid = command("ablations", "list the cells of book/ablations.csv still to be run, or collect what they found")
@@ -118,18 +118,24 @@ def _train(args: argparse.Namespace) -> None:
 def _plan(args: argparse.Namespace) -> None:
     import torch
 
+    from ecglib.preflight import fetched
     from ecglib.reproduce import plan
     from ecglib.runs import work_folder
+    from ecglib.signals.download import is_complete
 
     study = _study(args)
     device = args.device or study.device
     work_folder().mkdir(parents=True, exist_ok=True)
     print(f"what {study.folder.name} takes on this machine ({device}, {torch.get_num_threads()} threads), from a step "
           "measured now:", file=sys.stderr)  # fmt: skip
-    table = plan(study.config, args.cohort, records=_own_records(args), device=device, folder=work_folder())
+    at_hand = bool(args.data.strip()) or is_complete(fetched(args.cohort))
+    table = plan(study.config, args.cohort, records=_own_records(args), at_hand=at_hand, device=device,
+                 folder=work_folder())  # fmt: skip
     print(table.round({"hours": 2, "disk_gb": 2, "memory_gb": 1}).to_string(index=False, na_rep="–"))
     print(f"in all {table['hours'].sum():.1f} hours, {table['disk_gb'].sum():.1f} GB on disk; stopped at any moment, "
           "the same command goes on")  # fmt: skip
+
+
 def _own_records(args: argparse.Namespace) -> int | None:
     """Return how many records a folder of the user's own holds; None for a project's."""
     if args.cohort != "folder":
@@ -137,7 +143,7 @@ def _own_records(args: argparse.Namespace) -> int | None:
     from ecglib.signals.readers.folder import TABLE
     from ecglib.signals.readers.metadata import read_csv
 
-    return len(read_csv(Path(args.data) / TABLE, ("file",)))
+    return len(read_csv(Path(args.data.strip()).expanduser() / TABLE, ("file",)))
 
 
 def _blinded(args: argparse.Namespace) -> None:
@@ -204,11 +210,13 @@ def _sample(args: argparse.Namespace) -> None:
     from ecglib.diffusion import Generator, Workers
     from ecglib.runs import check_replaceable
     from ecglib.signals import save_ptbxl_layout
+    from ecglib.signals.export import check_rate
     from ecglib.signals.readers.ptbxl import LAYOUT, read_table
 
     workers = Workers.joined(args.device)
     check_replaceable(args.output, LAYOUT)
     generator = Generator.load(args.run, device=workers.device)
+    check_rate(generator.signals.fs, generator.signals.n_times)
     samples = generator.sample(read_table(args.table), seed=args.seed, progress=workers.first, workers=workers)
     if workers.first:
         save_ptbxl_layout(samples, args.output)

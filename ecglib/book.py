@@ -40,15 +40,21 @@ def execute(notebook: Path, output: Path, parameters: dict[str, str]) -> None:
     ------
     InputError
         If a parameter is unknown to the notebook, of another type than its default, or a path that leads out of
-        ``work/``; or if a cell fails: the message is the cell's error.
+        ``work/``; or if a cell fails: the message is the cell's error; or the kernel
+        dies.
     """
     try:
         import papermill
+        from nbclient.exceptions import DeadKernelError
+        from nbformat.reader import NotJSONError
     except ImportError as error:
         raise InputError(f"{error.name} is not installed; run `make setup`") from None
     if not notebook.is_file():
         raise InputError(f"notebook={notebook} does not exist")
-    known = papermill.inspect_notebook(str(notebook))
+    try:
+        known = papermill.inspect_notebook(str(notebook))
+    except NotJSONError:
+        raise InputError(f"notebook={notebook} is no notebook; expected a file of Jupyter's, .ipynb") from None
     values = checked_parameters(known, parameters, notebook.name)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     logging.getLogger("papermill").setLevel(logging.WARNING)
@@ -64,6 +70,10 @@ def execute(notebook: Path, output: Path, parameters: dict[str, str]) -> None:
             shutil.copy(temporary, failed)
             raise InputError(f"{notebook.name}: cell {error.exec_count} failed: {error.ename}: {error.evalue} "
                              f"(the notebook with its error: {failed})") from None  # fmt: skip
+        except DeadKernelError:
+            shutil.copy(temporary, failed)
+            raise InputError(f"{notebook.name}: the kernel died, most often for want of memory; take a smaller preset "
+                             f"(the notebook as far as it came: {failed})") from None  # fmt: skip
         seconds = time.monotonic() - started
         defaults = all(ast.literal_eval(known[key]["default"]) == value for key, value in values.items())
         _tidy(temporary, output, hide=defaults, last=made_by(values, seconds))

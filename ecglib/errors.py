@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from numbers import Integral
 
 MOST_LISTED = 30  # choices that a message lists whole
+LARGEST_SEED = 2**32 - 1  # that NumPy and scikit-learn take
 
 
 class InputError(ValueError):
@@ -36,3 +38,16 @@ def choose(argument: str, value: object, choices: Iterable[str]) -> str:
     hint = f"did you mean {' or '.join(near)}? " if near else ""
     listed = ", ".join(known) if len(known) <= MOST_LISTED else f"{', '.join(known[:5])}, … ({len(known)} in all)"
     raise InputError(f"{argument}={value!r} is not known: {hint}choose one of {listed}")
+
+
+def whole(argument: str, value: object, low: int, high: int) -> int:
+    """Return `value` if it is a whole number, of Python or NumPy, from `low` to `high`.
+
+    Raises
+    ------
+    InputError
+        If it is anything else; True is no number.
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral) or not low <= value <= high:
+        raise InputError(f"{argument}={value!r}; expected a whole number from {low} to {high}")
+    return int(value)

@@ -6,21 +6,24 @@ are alike. A day of computing is then no surprise.
 
 from __future__ import annotations
 
+import math
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import pandas as pd
 import torch
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from ecglib.config import Config
 from ecglib.diffusion.batches import Batches, SignalInfo
-from ecglib.diffusion.mel import MelLoss, mel_estimate
+from ecglib.diffusion.losses import Losses
 from ecglib.diffusion.model import checked_device, evaluate, network_of
-from ecglib.diffusion.process import Schedule, predict_x0
+from ecglib.diffusion.optimiser import Optimiser
+from ecglib.diffusion.process import Schedule
 from ecglib.errors import InputError
 from ecglib.signals import LEADS_8, load_cohort
 from ecglib.signals.download.cohorts import PROJECTS
@@ -77,8 +80,8 @@ def cost_of(config: Config, device: str = "cpu") -> Cost:
     return Cost(step, evaluation, (4 * parameters * copies + kept) / GB, parameters)
 
 
-def plan(config: Config, cohort: str, *, records: int | None = None, device: str = "cpu", folder: Path | str = "."
-         ) -> pd.DataFrame:  # fmt: skip
+def plan(config: Config, cohort: str, *, records: int | None = None, at_hand: bool = False, device: str = "cpu",
+         folder: Path | str = ".") -> pd.DataFrame:  # fmt: skip
     """Return what a study will take, stage by stage.
 
     Parameters
@@ -88,6 +91,8 @@ def plan(config: Config, cohort: str, *, records: int | None = None, device: str
         Of `RECORDS`, ``virtual``, or ``folder``.
     records : int, optional
         How many records the cohort has, where `RECORDS` does not say.
+    at_hand : bool
+        Whether the records are on a disk already, so that nothing is to be fetched.
     device : str
         A torch device.
     folder : path
@@ -103,18 +108,19 @@ def plan(config: Config, cohort: str, *, records: int | None = None, device: str
     InputError
         If the device is absent, or the disk has no room.
     """
-    n = records or RECORDS.get(cohort, config.cohort.n)
-    fetched = n * RECORD_BYTES.get(cohort, PROJECTS[cohort].record_bytes) / GB if cohort in PROJECTS else 0.0
+    n = RECORDS.get(cohort, config.cohort.n) if records is None else records
+    each = RECORD_BYTES.get(cohort, PROJECTS[cohort].record_bytes) if cohort in PROJECTS and not at_hand else 0
     source = {"virtual": f"{n:,} virtual records, made here", "folder": f"{n:,} records of your own"}
     samples = round(config.cohort.fs * config.cohort.seconds)
-    prepared = n * 12 * samples * 2 / GB
+    kept = min(n, config.cohort.n) if config.name == "smoke" else n  # as `Study.prepare` does
+    prepared = kept * 12 * samples * 2 / GB
     cost, sampling = cost_of(config, device), config.sampling
     batches = -(-config.cohort.n_evaluate // sampling.batch)
     drawn = batches * sampling.steps * cost.evaluation_s * (2 if sampling.guidance != 1 else 1) / 3600
     rows = [
-        ("data", source.get(cohort, f"{n:,} records from PhysioNet"),
-         n / 490 / 3600 if cohort == "virtual" else float("nan"), fetched, 0.0),
-        ("cohort", f"12 leads, {config.cohort.fs} Hz, int16 µV", n / 1000 / 3600, prepared, 2 * prepared),
+        ("data", source.get(cohort, f"{n:,} records {'at hand' if at_hand else 'from PhysioNet'}"),
+         n / 490 / 3600 if cohort == "virtual" else float("nan"), n * each / GB, 0.0),
+        ("cohort", f"12 leads, {config.cohort.fs} Hz, int16 µV", kept / 1000 / 3600, prepared, 2 * prepared),
         ("train", f"{config.training.steps:,} steps of {config.training.batch} records, {cost.parameters / 1e6:.1f} M "
          f"parameters, {cost.step_s:.2f} s a step", config.training.steps * cost.step_s / 3600,
          7 * 4 * cost.parameters / GB, cost.memory_gb),
@@ -136,11 +142,15 @@ def _measure(config: Config, device: torch.device) -> tuple[float, float, float]
     n_times = cohort.x.shape[2]
     signals = SignalInfo(LEADS_8, config.cohort.fs, n_times, (0.0,) * 8, (0.2,) * 8)
     schedule = Schedule.named(config.diffusion.schedule, config.diffusion.timesteps)
-    batch = Batches(config, signals, schedule, cohort).of_step(0).to(device)
-    network = network_of(config, len(LEADS_8), n_times).to(device)
-    mel = MelLoss(config.mel, signals.fs).to(device) if config.mel.weight else None
+    batches, losses = Batches(config, signals, schedule, cohort), Losses(config, schedule, signals.fs, device)
+    network, average = (network_of(config, len(LEADS_8), n_times).to(device) for _ in range(2))
+    average.requires_grad_(False)
+    batch = replace(batches.of_step(0), self_condition=False).to(device)
     if network.wiener is not None:
         network.wiener.fit(batch.x0)
+    if network.rhythm is not None:
+        network.rhythm.fit(batches.intervals.to(device))
+    optimiser, clip = Optimiser(network, config.training), config.training.clip or math.inf
     kept = 0
 
     def count(tensor: torch.Tensor) -> torch.Tensor:
@@ -148,21 +158,20 @@ def _measure(config: Config, device: torch.device) -> tuple[float, float, float]
         kept += tensor.numel() * tensor.element_size()
         return tensor
 
-    ask = partial(evaluate, network, bf16=config.training.precision == "bf16")
-
     def step() -> None:
-        output = ask(batch.x_t, batch.t.to(device), batch.conditions, None, batch.clock, batch.alpha_bar)
-        loss = (output - batch.target).square().mean()
-        if mel is not None:
-            x0_hat = predict_x0(schedule, config.diffusion.target, batch.x_t, batch.t, output)
-            estimate = mel_estimate(config.mel, schedule, batch.x_t, batch.t, x0_hat)
-            loss = loss + config.mel.weight * mel(estimate, batch.x0, batch.alpha_bar)
-        loss.backward()
-        loss.item()  # a GPU is waited for
+        drawn = replace(batches.of_step(0), self_condition=False).to(device)
+        network.zero_grad(set_to_none=True)
+        losses.total(network, drawn).backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), clip)
+        optimiser.step(0.0)
+        torch.autograd.graph.increment_version(network.parameters())  # as training does: no kept spectra
+        get_ema_multi_avg_fn(0.5)(list(average.parameters()), list(network.parameters()), 0)
+        next(network.parameters()).flatten()[0].item()  # a GPU is waited for
 
     with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
         step()
     of_step = _median(step)
+    ask = partial(evaluate, network.eval(), bf16=config.training.precision == "bf16")
 
     @torch.no_grad()
     def sample() -> None:

@@ -137,7 +137,7 @@ class Study:
     def finished_run(self) -> Path:
         """Return the folder of the finished run; `InputError` naming the make target if it is not finished."""
         if self.run:
-            run = SHIPPED if self.run == "shipped" else Path(self.run)
+            run = SHIPPED if self.run == "shipped" else work_folder() / self.run
             read_manifest(run, "run")
             return run
         run = self.run_folder()

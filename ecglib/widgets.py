@@ -94,10 +94,12 @@ def reply(generator: Generator, request: dict[str, Any], *, guard: Guard = HARD_
     Raises
     ------
     InputError
-        If the request contradicts itself, or a value is impossible.
+        If the request lacks ``scp_codes`` or contradicts itself, a value is impossible, or more than one is asked for.
     """
-    rate = request.get("heart_rate")
-    excluded = contradictions(request["scp_codes"], np.nan if rate is None else float(rate))
+    if "scp_codes" not in request or how.get("copies", 1) != 1:
+        raise InputError(f"request={request}, {how}; expected scp_codes, and one copy: one record is drawn and judged")
+    rate = pd.to_numeric(pd.Series([request.get("heart_rate")], dtype=object), errors="coerce").item()  # words: NaN
+    excluded = contradictions(request["scp_codes"], rate)  # words are refused below, by `sample`
     if excluded:
         raise InputError(f"the request contradicts itself: {'; '.join(excluded)}. Take one of them out")
     drawn = generator.sample(pd.DataFrame([{"ecg_id": 1, **request}]), **how)

@@ -258,6 +258,7 @@ class TestViews:
         left, right = axes.get_xlim()
         at = {line.get_label(): line.get_xdata() for line in axes.get_lines()}
         assert (at["copies"] == 0).all() and (at["spoiled"] == right).all() and left == 0
+        assert drawn(interval_plot(table.assign(ci_high=np.inf)))  # no bound: the panel's width is of the others
 
     def test_interval_refusals(self):
         with pytest.raises(InputError, match="table is of columns"):

@@ -329,6 +329,17 @@ def test_an_unknown_parameter_stops_before_anything_runs(tmp_path: Path) -> None
 def test_an_absent_notebook_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none\.ipynb does not exist"):
         execute(tmp_path / "none.ipynb", tmp_path / "out.ipynb", {})
+    (tmp_path / "words.md").write_text("# no notebook")
+    with pytest.raises(InputError, match=r"words\.md is no notebook"):
+        execute(tmp_path / "words.md", tmp_path / "out.ipynb", {})
+
+
+def test_a_kernel_that_dies_is_named_and_what_ran_is_kept(tmp_path: Path) -> None:
+    notebook = write_notebook(tmp_path / "tiny.ipynb", "seed = 0  # a number", "import os; os._exit(9)")
+    output = tmp_path / "out.ipynb"
+    with pytest.raises(InputError, match="the kernel died, most often for want of memory; take a smaller preset"):
+        execute(notebook, output, {})
+    assert not output.exists() and output.with_suffix(".failed.ipynb").exists()
 
 
 @pytest.mark.parametrize("name", ["01_data", "03_diffusion", "08_sample", "10_fidelity", "11_clinical",

@@ -36,6 +36,9 @@ def test_stages_add_up(tmp_path):
     assert plan(SMALL, "ptb-xl", folder=tmp_path)["hours"].isna().tolist() == [True, False, False, False]
     own = plan(SMALL, "folder", records=300, folder=tmp_path)
     assert own["what"].iloc[0] == "300 records of your own" and own["disk_gb"].iloc[0] == 0
+    there = plan(SMALL, "ptb-xl", at_hand=True, folder=tmp_path)
+    assert there["disk_gb"].iloc[0] == 0 and there["what"].iloc[0] == "21,799 records at hand"
+    assert plan(SMALL, "folder", records=0, folder=tmp_path)["what"].iloc[0] == "0 records of your own"
     assert "87,663 records from PhysioNet" in plan(SMALL, "challenge-2021", folder=tmp_path)["what"].iloc[0]
 
 
@@ -44,6 +47,8 @@ def test_a_disk_without_room_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage(1, 1, 10**8))
     with pytest.raises(InputError, match=r"0\.1 GB free.*mimic-iv-ecg"):
         plan(SMALL, "mimic-iv-ecg", folder=tmp_path)
+    with pytest.raises(InputError, match="needs about 19"):  # fetched or not, they are prepared
+        plan(SMALL.override({"cohort.n": 800_035}), "mimic-iv-ecg", at_hand=True, folder=tmp_path)
 
 
 def test_a_gpu_asked_for_and_absent():

@@ -1,5 +1,7 @@
 """The generator that comes with the package: whole, small, and good enough to show."""
 
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -40,7 +42,10 @@ def test_its_evaluation_stands_beside_it():
     assert {"ilce", "log_spectral_distance", "rr_coherence", "kept_promises", "sampling"} <= set(table["metric"])
 
 
-def test_a_study_takes_another_run_by_its_folder(tmp_path):
+def test_a_study_takes_another_run_by_its_folder(tmp_path, monkeypatch):
     assert Study(run=str(SHIPPED)).finished_run() == SHIPPED
+    shutil.copytree(SHIPPED, tmp_path / "work" / "a" / "run")
+    monkeypatch.setenv("ECGLIB_WORK", str(tmp_path / "work"))  # a path stands for a folder below it
+    assert Study(run="a/run").finished_run() == tmp_path / "work" / "a" / "run"
     with pytest.raises(InputError, match="manifest"):
         Study(run=str(tmp_path)).finished_run()

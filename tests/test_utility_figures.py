@@ -36,6 +36,7 @@ def test_calibration_leaves_empty_bins_out():
     curve = calibration_curve(np.array([0, 1, 1.0]), np.array([0.05, 0.05, 0.95]))
     (axes,) = calibration_plot({"x <b>": curve}).axes
     assert axes.lines[1].get_xdata().tolist() == [0.05, 0.95] and axes.lines[1].get_ydata().tolist() == [0.5, 1]
+    assert len(calibration_plot({f"curve {k}": curve for k in range(12)}).axes[0].lines) == 13
     for bad in ({}, {"x": np.zeros((10, 2))}):
         with pytest.raises(InputError, match="curves"):
             calibration_plot(bad)
@@ -51,3 +52,7 @@ def test_strips_mark_conducted_and_blocked_p_waves_apart():
         assert len(conducted.get_xdata()) == 3 - len(expected)
     with pytest.raises(InputError, match="titles"):
         rhythm_strips(x, 100, ["one"], at, follows)
+    with pytest.raises(InputError, match=r"\(0, 1000\)"):
+        rhythm_strips(x[:0], 100, [], [], [])
+    with pytest.raises(InputError, match="fs"):
+        rhythm_strips(x, 0, ["one", "two"], at, follows)

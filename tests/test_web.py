@@ -156,6 +156,10 @@ def test_records_asked_for_with_one_seed_start_from_the_same_noise(run):
     x = generator.sample(table, seed=4).x
     assert np.abs(x[0] - x[1]).max() < 1e-5 and np.abs(x[0] - x[2]).max() > 1e-4
     assert np.abs(generator.sample(table, seed=5).x - x).max() > 1e-3
+    with pytest.raises(InputError, match="copies would be alike"):
+        generator.sample(table, copies=2)
+    private = PageGenerator.of(Generator(generator.config, generator.signals, generator.network, privacy="epsilon 1"))
+    assert private.sample(table).notes["epsilon"] == "epsilon 1"
 
 
 # ---- what the page is told

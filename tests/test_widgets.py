@@ -144,6 +144,15 @@ def test_a_contradictory_request_is_refused_before_sampling(generator):
         reply(generator, both, on_step=lambda *step: pytest.fail("it sampled"))
 
 
+@pytest.mark.parametrize(("request_", "how"), [
+    ({}, {}), ({"scp_codes": {"NORM": 100.0}}, {"copies": 2}),
+    ({"scp_codes": {"NORM": 100.0}, "heart_rate": "fast"}, {}), ({"scp_codes": "NORM"}, {}),
+])  # fmt: skip
+def test_what_is_no_request_is_an_input_error(generator, request_, how):
+    with pytest.raises(InputError):
+        reply(generator, request_, **how)
+
+
 def test_without_ipywidgets_the_remedy_is_named(generator, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "ipywidgets", None)  # as on a machine without it
     with pytest.raises(InputError, match="ipywidgets is not installed; run `make setup`"):

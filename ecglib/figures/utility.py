@@ -78,8 +78,10 @@ def calibration_plot(curves: Mapping[str, np.ndarray]) -> Figure:
         axes.plot([0, 1], [0, 1], color="0.6", linewidth=0.8)
         for k, (name, curve) in enumerate(curves.items()):
             full = curve[:, 2] > 0
-            axes.plot(curve[full, 0], curve[full, 1], color=COLOURS[k], linewidth=1, label=clean(name, 40))
-            axes.scatter(curve[full, 0], curve[full, 1], s=4 + 2 * np.sqrt(curve[full, 2]), color=COLOURS[k])
+            axes.plot(curve[full, 0], curve[full, 1], color=COLOURS[k % len(COLOURS)], linewidth=1,
+                      label=clean(name, 40))  # fmt: skip
+            axes.scatter(curve[full, 0], curve[full, 1], s=4 + 2 * np.sqrt(curve[full, 2]),
+                         color=COLOURS[k % len(COLOURS)])  # fmt: skip
         axes.set(xlabel="mean probability in the bin", ylabel="share of records that have the class", aspect="equal",
                  xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))  # fmt: skip
         axes.legend(loc="upper left")
@@ -105,12 +107,13 @@ def rhythm_strips(x: np.ndarray, fs: int, titles: Sequence[str], p_times: Sequen
     Raises
     ------
     InputError
-        If the numbers of records, titles and marks differ.
+        If there is no record, the numbers of records, titles and marks differ, or `fs` is not positive.
     """
     x = np.asarray(x, np.float64)
     counts = {len(titles), len(p_times), len(conducted)}
-    expect(x.ndim == 2 and counts == {len(x)}, "x", f"of shape {x.shape} with {sorted(counts)} titles and marks",
-           "(n, L) with n of each")  # fmt: skip
+    expect(fs > 0, "fs", fs, "a positive number of Hz")
+    right = x.ndim == 2 and len(x) > 0 and counts == {len(x)}
+    expect(right, "x", f"of shape {x.shape} with {sorted(counts)} titles and marks", "(n, L) with n of each")
     time = np.arange(x.shape[1]) / fs
     with style():
         figure = Figure(figsize=(200 * MM, (22 * len(x) + 10) * MM), layout="constrained")

@@ -50,6 +50,7 @@ def denoising_strip(steps: np.ndarray, labels: Sequence[object], fs: int, *, lea
     """
     steps = np.asarray(steps, dtype=np.float64)
     expect(steps.ndim in (2, 3) and len(steps) > 0, "steps", f"of shape {steps.shape}", "(n_steps, [n_leads,] L)")
+    expect(fs > 0, "fs", fs, "a positive number of Hz")
     expect(len(labels) == len(steps), "labels", f"{len(labels)} long", f"{len(steps)}, one per step")
     if steps.ndim == 3:
         expect(steps.shape[1] == len(leads), "leads", f"{len(leads)} names", f"{steps.shape[1]}, as steps has leads")
@@ -202,8 +203,9 @@ def _intervals(axes: Axes, name: str, rows: pd.DataFrame, unit: str, controls: S
     if not np.isfinite(value).any():
         axes.set_xticks([])
     shown = np.concatenate([value, low, high, floor])
-    largest = np.nanmax(shown) if np.isfinite(shown).any() else 1.0
-    left, right = min(0, np.nanmin(shown, initial=0)) * 1.05, 1.05 * largest if largest > 0 else 1
+    shown = shown[np.isfinite(shown)]
+    largest = shown.max() if len(shown) else 1.0
+    left, right = shown.min(initial=0) * 1.05, 1.05 * largest if largest > 0 else 1
     if controls:
         left, right = left - 0.5 * (right - left) * bool(left < 0), right + 0.5 * (right - left)
     for k, control in enumerate(controls):

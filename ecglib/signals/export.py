@@ -122,13 +122,18 @@ def record_name(ecg_id: int, fs: int) -> str:
     return f"{folder}/{ecg_id // 1000 * 1000:05d}/{ecg_id:05d}_{suffix}"
 
 
+def check_rate(fs: int, n_times: int) -> None:
+    """Raise `InputError` unless records of this rate (Hz) and length (samples) fit PTB-XL's layout."""
+    if fs not in FOLDERS:
+        raise InputError(f"fs={fs}; PTB-XL's layout has records at 100 or 500 Hz")
+    if n_times != 10 * fs:
+        raise InputError(f"records last {n_times / fs:g} s; those of PTB-XL's layout last 10 s")
+
+
 def _check_fits(cohort: Cohort) -> None:
     if not is_twelve_lead(cohort):
         raise InputError(f"leads={cohort.leads}; PTB-XL's layout has {', '.join(LEADS_12)}: use to_twelve_leads first")
-    if cohort.fs not in FOLDERS:
-        raise InputError(f"fs={cohort.fs}; PTB-XL's layout has records at 100 or 500 Hz")
-    if cohort.x.shape[2] != 10 * cohort.fs:
-        raise InputError(f"records last {cohort.x.shape[2] / cohort.fs:g} s; those of PTB-XL's layout last 10 s")
+    check_rate(cohort.fs, cohort.x.shape[2])
     if len(cohort) == 0 or cohort.table["ecg_id"].min() < 1:
         raise InputError("ecg_id must be 1 or more in PTB-XL's layout, and there must be a record")
     patients = pd.to_numeric(cohort.table["patient_id"], errors="coerce")

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from ecglib.errors import InputError
+from ecglib.errors import LARGEST_SEED, InputError, whole
 from ecglib.signals.statements import STATEMENTS, superclasses
 
 COLUMNS = ("ecg_id", "patient_id", "age", "sex", "height", "weight", "heart_rate", "scp_codes", "strat_fold")
@@ -65,12 +65,6 @@ def _refuse(table: pd.DataFrame, wrong: pd.Series, name: str, expected: str) -> 
                          f"at ecg_id {first.get('ecg_id')}; expected {expected}")  # fmt: skip
 
 
-def check_seed(seed: object) -> None:
-    """Raise `InputError` unless it is a whole number that NumPy and scikit-learn take for a seed."""
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**32:
-        raise InputError(f"seed={seed!r}; expected a whole number from 0 to {2**32 - 1}")
-
-
 def assign_folds(table: pd.DataFrame, seed: int) -> np.ndarray:
     """Return folds 1–10: patients kept together, superclasses spread evenly.
 
@@ -90,7 +84,7 @@ def assign_folds(table: pd.DataFrame, seed: int) -> np.ndarray:
     InputError
         If there are fewer than ten patients, or the seed is no whole number from 0.
     """
-    check_seed(seed)
+    seed = whole("seed", seed, 0, LARGEST_SEED)
     from sklearn.model_selection import StratifiedGroupKFold
 
     if table["patient_id"].nunique() < 10:

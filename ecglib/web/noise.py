@@ -20,6 +20,7 @@ from torch import Tensor
 
 from ecglib.diffusion import Generator
 from ecglib.diffusion.seeds import RecordNoise
+from ecglib.errors import InputError
 
 
 def mix(k: np.ndarray) -> np.ndarray:
@@ -77,7 +78,10 @@ class PageGenerator(Generator):
     @staticmethod
     def of(generator: Generator) -> "PageGenerator":
         """Return the same generator with the page's noise."""
-        return PageGenerator(generator.config, generator.signals, generator.network, generator.device)
+        return PageGenerator(generator.config, generator.signals, generator.network, generator.device,
+                             generator.privacy)  # fmt: skip
 
     def _noise(self, asked: pd.DataFrame, seed: int) -> RecordNoise:
+        if asked["copy"].any():
+            raise InputError("copies is more than 1; the page's noise depends on the seed alone: copies would be alike")
         return CounterNoise(seed, len(asked), (len(self.signals.leads), self.signals.n_times), self.device)

@@ -23,7 +23,7 @@ from ecglib.signals.download.cohorts import ALSO, PROJECTS, SUMS, choose_subset,
 from ecglib.signals.download.transfer import AGAIN, Advance, FileError, Server, writing
 from ecglib.signals.readers.records import SUBSET
 
-__all__ = ["PROJECTS", "download"]
+__all__ = ["PROJECTS", "download", "is_complete"]
 
 PHYSIONET = "https://physionet.org/files"
 MANIFEST = "download.json"
@@ -103,6 +103,11 @@ def download(cohort: str, folder: Path | str, *, n: int | None = None, seed: int
         _note(folder, earlier, request | {"complete": True, "records": records, "files": len(files),
                                           "bytes": sum((folder / name).stat().st_size for name in files)})  # fmt: skip
     return folder
+
+
+def is_complete(folder: Path | str) -> bool:
+    """Tell whether a download into this folder came to its end."""
+    return bool(_earlier(Path(folder)).get("complete"))
 
 
 def _earlier(folder: Path) -> dict[str, Any]:

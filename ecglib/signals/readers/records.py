@@ -14,12 +14,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from ecglib.errors import InputError
+from ecglib.errors import LARGEST_SEED, InputError, whole
 from ecglib.parallel import chunked, in_order
 from ecglib.signals.microvolts import LARGEST_MV, Microvolts
 from ecglib.signals.quality import arms_swapped
 from ecglib.signals.statements import superclasses
-from ecglib.signals.table import check_seed
 from ecglib.signals.wfdb_io import RecordError
 
 MANY = 400  # records, above which several processes and a progress bar are worth their start
@@ -218,7 +217,7 @@ def choose_records(table: pd.DataFrame, n: int | None, seed: int) -> np.ndarray:
     InputError
         If `n` is not a positive whole number, the seed none from 0, or no patient has as few as `n` records.
     """
-    check_seed(seed)
+    seed = whole("seed", seed, 0, LARGEST_SEED)
     if n is not None and (isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1):
         raise InputError(f"n={n!r}; expected a positive whole number of records, or None for all")
     if n is None or n >= len(table):

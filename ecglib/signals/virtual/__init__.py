@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ecglib.errors import InputError, choose
+from ecglib.errors import LARGEST_SEED, InputError, choose, whole
 from ecglib.parallel import chunked, in_order
 from ecglib.signals.cohort import Cohort
 from ecglib.signals.leads import LEADS_12
@@ -209,10 +209,8 @@ def _record(seed: int, ecg_id: int, visit: int, patient: Patient, n_times: int, 
 
 
 def _check(n: int, seed: int, fs: int = 100, seconds: float = 10.0, first: int = 1) -> None:
-    whole = {"n": (n, 1, 10_000_000), "seed": (seed, 0, 2**32 - 1), "fs": (fs, 100, 1000),
-             "first": (first, 1, 2**53)}  # fmt: skip
-    for name, (value, low, high) in whole.items():
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or not low <= value <= high:
-            raise InputError(f"{name}={value!r}; expected a whole number from {low} to {high}")
+    for name, value, low, high in (("n", n, 1, 10_000_000), ("seed", seed, 0, LARGEST_SEED), ("fs", fs, 100, 1000),
+                                   ("first", first, 1, 2**53)):  # fmt: skip
+        whole(name, value, low, high)
     if isinstance(seconds, bool) or not isinstance(seconds, int | float | np.number) or not 5 <= seconds <= 600:
         raise InputError(f"seconds={seconds!r}; expected a length of 5 to 600 s")
