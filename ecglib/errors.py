@@ -48,6 +48,6 @@ def whole(argument: str, value: object, low: int, high: int) -> int:
     InputError
         If it is anything else; True is no number.
     """
-    if isinstance(value, bool) or not isinstance(value, Integral) or not low <= value <= high:
+    if isinstance(value, bool) or not isinstance(value, Integral) or not low <= int(value) <= high:
         raise InputError(f"{argument}={value!r}; expected a whole number from {low} to {high}")
     return int(value)

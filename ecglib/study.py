@@ -127,7 +127,8 @@ class Study:
     def digest(self) -> str:
         """Return eight hexadecimal digits of what a training depends on beside its configuration: cohort and code."""
         cohort = read_manifest(self.folder / "cohort", "cohort", make=self.command)
-        digest = hashlib.sha256(cohort["sha256"]["signals.npy"].encode() + cohort["sha256"]["table.csv"].encode())
+        files = (cohort["sha256"].get(name, "") for name in ("signals.npy", "table.csv", "waves.csv"))
+        digest = hashlib.sha256("".join(files).encode())
         code = ROOT / "ecglib"
         signals = (code / "signals" / name for name in ("beats.py", "leads.py", "statements.py"))
         for path in [*sorted((code / "diffusion").glob("*.py")), *signals]:

@@ -159,7 +159,8 @@ def test_alone_nothing_is_averaged_and_nobody_is_met(monkeypatch):
     assert workers.join(np.ones((2, 3)), 2).shape == (2, 3)
 
 
-@pytest.mark.parametrize(("device", "words"), [("cuda:63", "torch sees"), ("gpu", "not a torch device")])
+@pytest.mark.parametrize(("device", "words"), [("cuda:63", "torch sees"), ("gpu", "not a torch device"),
+                                              ("mps", "never tried"), ("meta", "never tried")])  # fmt: skip
 def test_a_device_that_is_not_there_is_refused_before_anybody_is_met(device, words, capsys):  # fault 44
     with pytest.raises(InputError, match=words):
         Workers.joined(device)

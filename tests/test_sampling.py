@@ -2,6 +2,7 @@
 
 import math
 import resource
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from ecglib.diffusion import Generator, clock, train
 from ecglib.diffusion.model import Denoiser, SignalInfo, load_tensors, network_of, save_tensors
 from ecglib.diffusion.samplers import spaced_steps
 from ecglib.errors import InputError
-from ecglib.signals import LEADS_8, LEADS_12, einthoven_residual
+from ecglib.signals import LEADS_8, LEADS_12, Cohort, einthoven_residual
 
 
 @pytest.fixture(scope="module")
@@ -119,11 +120,38 @@ def test_guidance_is_the_formula_and_one_is_none(generator):
 @pytest.mark.parametrize(
     ("argument", "value"),
     [("guidance", math.nan), ("guidance", -1.0), ("guidance", math.inf), *((name, value) for value in (0, -1, 10**12)
-     for name in ("steps", "copies", "batch")), ("sampler", "euler"), ("spacing", "odd"), ("seed", -1), ("seed", 0.5)],
+     for name in ("steps", "copies", "batch")), ("sampler", "euler"), ("spacing", "odd"), ("seed", -1), ("seed", 0.5),
+     ("batch", 2.5), ("batch", "a"), ("batch", True), ("steps", True), ("guidance", "2"), ("copies", 1.5)],
 )  # fmt: skip
 def test_impossible_arguments_are_refused_by_name(generator, argument, value):  # fault 45
     with pytest.raises(InputError, match=argument):
         generator.sample(asked(), **{argument: value}, on_step=lambda *step: pytest.fail("it sampled"))
+
+
+def test_numbers_of_numpy_are_numbers(generator, tmp_path):
+    table = asked(1).assign(ecg_id="5")
+    samples = generator.sample(table, steps=np.int64(2), guidance=np.float32(1), batch=np.int32(1), seed=np.int64(3))
+    samples.save(tmp_path / "samples")  # JSON takes what is noted of them
+    assert Cohort.load(tmp_path / "samples").notes["seed"] == 3 and samples.table["source_ecg_id"].tolist() == [5]
+    with pytest.raises(InputError, match="seed"):
+        generator.draw_beats(table, seed=2.5)
+
+
+def test_guidance_without_training_for_it_is_warned_of(generator):
+    config = generator.config.override({"conditions.drop": 0.0})
+    never = Generator(config, generator.signals, generator.network)
+    with pytest.warns(UserWarning, match="never dropped conditions"):
+        never.sample(asked(1), guidance=2.0, steps=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        never.sample(asked(1), guidance=1.0, steps=1)
+        generator.sample(asked(1), guidance=2.0, steps=1)
+
+
+def test_what_is_no_table_is_refused(generator):
+    for table in (None, {"ecg_id": [1]}, pd.concat([asked(1), asked(1)[["age"]]], axis=1)):
+        with pytest.raises(InputError, match=r"expected a pandas\.DataFrame"):
+            generator.sample(table)
 
 
 def test_an_empty_or_incomplete_table_is_refused(generator):

@@ -26,6 +26,9 @@ def test_labels_of_one_record() -> None:
 
 
 def test_wrong_levels_and_statements_are_named() -> None:
+    for group in ("diagnostic", "Rhythm"):
+        with pytest.raises(InputError, match="choose one of diagnosis, form, rhythm"):
+            in_group(group)
     with pytest.raises(InputError, match="level='rhytm' is not known: did you mean rhythm"):
         labels_of({"SR": 0.0}, "rhytm")
     with pytest.raises(InputError, match="statement='AFIBB' is not known: did you mean AFIB"):

@@ -117,20 +117,43 @@ def test_another_configuration_or_cohort_in_the_folder_is_refused(whole_run):
         train(TINY, tiny_cohort(n_times=400), whole_run, progress=False)
 
 
+def test_other_records_are_refused_also_where_mean_and_scale_are_the_same(tmp_path):
+    config, cohort = TINY.override({"training.standardise": False}), tiny_cohort()
+    run = train(config, cohort, tmp_path / "run", stop_after=3, progress=False)
+    louder = replace(cohort, x=cohort.x * np.float32(1.5))
+    older = replace(cohort, table=cohort.table.assign(age=51.0))
+    others = replace(cohort, table=cohort.table.assign(scp_codes=[{"NORM": 100.0, "AFIB": 0.0}] * len(cohort)))
+    beats = pd.DataFrame({"ecg_id": cohort.table["ecg_id"], "r": 0.5})
+    for other in (louder, older, others, replace(cohort, waves=beats)):
+        with pytest.raises(InputError, match="was trained on other records"):
+            train(config, other, run, progress=False)
+    cohort.save(tmp_path / "cohort")  # rounded to µV: the same records
+    train(config, Cohort.load(tmp_path / "cohort"), run, progress=False)
+
+
+@pytest.mark.parametrize("stop_after", [2.5, math.nan, "a", -1, True])
+def test_no_number_of_steps_to_stop_after_is_refused(stop_after, tmp_path):
+    with pytest.raises(InputError, match=r"stop_after=.*expected a whole number from 0"):
+        train(TINY, tiny_cohort(), tmp_path / "run", progress=False, stop_after=stop_after)
+    assert not (tmp_path / "run").exists()
+
+
 def test_two_runs_in_one_folder_are_refused(tmp_path):
     with locked(tmp_path / "run"), pytest.raises(InputError, match="in use by another run"):
         train(TINY, tiny_cohort(), tmp_path / "run", progress=False)
 
 
-def test_a_loss_that_becomes_infinite_stops_and_keeps_the_last_good_checkpoint(tmp_path):
-    config, run, cohort = TINY.override({"training.standardise": False}), tmp_path / "run", tiny_cohort()
-    train(config, cohort, run, progress=False, stop_after=4)
+def test_a_loss_that_becomes_infinite_stops_and_keeps_the_last_good_checkpoint(tmp_path, monkeypatch):
+    run = tmp_path / "run"
+    train(TINY, tiny_cohort(), run, progress=False, stop_after=4)
     good = files_of(run)
-    huge = Cohort((cohort.x * 1e25).astype(np.float32), 100, LEADS_12, cohort.table)  # its square overflows
-    with pytest.raises(InputError, match=r"the loss became (nan|inf) at step 5"):
-        train(config, huge, run, progress=False)
+    with monkeypatch.context() as patch:
+        huge = lambda *args, **keywords: 1e25 * evaluate(*args, **keywords)  # noqa: E731  its square overflows
+        patch.setattr("ecglib.diffusion.losses.evaluate", huge)
+        with pytest.raises(InputError, match=r"the loss became (nan|inf) at step 5"):
+            train(TINY, tiny_cohort(), run, progress=False)
     assert files_of(run) == good and not (run / MANIFEST).exists()
-    train(config, cohort, run, progress=False)
+    train(TINY, tiny_cohort(), run, progress=False)
     assert (run / MANIFEST).exists()
 
 

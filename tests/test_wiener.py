@@ -5,6 +5,7 @@ import torch
 
 from ecglib.diffusion import Schedule, q_sample
 from ecglib.diffusion.wiener import WienerFilter
+from ecglib.errors import InputError
 
 N, LEADS, LENGTH, FS = 4000, 3, 40, 10
 
@@ -126,3 +127,8 @@ def test_which_group_a_record_is_of_is_bayess_rule(length, cutoff):
     ours = wiener(x_t, torch.full((5,), share, dtype=torch.float64))[:, 0]
     assert 0.02 < chance[0].min() and chance[0].max() < 0.98, "both groups must count"
     torch.testing.assert_close(ours, by_hand)
+
+
+def test_fewer_records_than_groups_are_refused():
+    with pytest.raises(InputError, match=r"network\.wiener_groups=64 for 32 training records"):
+        WienerFilter(2, 100, 100, 5.0, groups=64).fit(torch.randn(32, 2, 100))

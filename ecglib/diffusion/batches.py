@@ -1,5 +1,7 @@
 """Batches: records as the network is to see them, noised, with what it is to answer; each follows from (seed, step)."""
 
+import hashlib
+import json
 from collections import Counter
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -11,7 +13,7 @@ from torch import Tensor
 
 from ecglib.config import Config
 from ecglib.diffusion.clock import beat_times, clock
-from ecglib.diffusion.conditions import Conditions
+from ecglib.diffusion.conditions import ASKED, Conditions
 from ecglib.diffusion.model import SignalInfo
 from ecglib.diffusion.process import Schedule, draw_steps, loss_weight, q_sample, target_of
 from ecglib.diffusion.rhythm import DRAWS, series
@@ -196,8 +198,23 @@ def describe_signals(config: Config, cohort: Cohort) -> SignalInfo:
     return SignalInfo(LEADS_8, cohort.fs, n_times, tuple(mean.round(6).tolist()), tuple(scale.round(6).tolist()))
 
 
+def fingerprint(*parts: Cohort) -> str:
+    """Return 16 hexadecimal digits of cohorts' tables, beats and signals (in µV, of at most 2,000 records of each)."""
+    digest = hashlib.sha256()
+    for part in parts:
+        codes = [json.dumps(codes, sort_keys=True) for codes in part.table["scp_codes"]]
+        asked = part.table[["ecg_id", *ASKED]].assign(scp_codes=codes)
+        digest.update(asked.to_csv(index=False, float_format="%.6g").encode())
+        if part.waves is not None:
+            digest.update(part.waves[["ecg_id", "r"]].to_csv(index=False, float_format="%.4f").encode())
+        rows = np.linspace(0, len(part) - 1, min(len(part), 2000)).astype(np.int64)
+        for some in np.array_split(rows, -(-len(rows) // 256)):
+            digest.update(np.rint(np.asarray(part.x[some]) * 1000).astype("<i4").tobytes())
+    return digest.hexdigest()[:16]
+
+
 def check_cohort(config: Config, cohort: Cohort) -> None:
-    """Raise `InputError` if a cohort has other leads, another sampling rate or another length than training expects."""
+    """Raise `InputError` if a cohort has other leads or another rate than training expects, or no whole patches."""
     if cohort.leads != LEADS_12:
         raise InputError(f"cohort has leads {cohort.leads}; training expects the twelve in the order {LEADS_12}")
     if cohort.fs != config.cohort.fs:

@@ -143,7 +143,8 @@ class Conditions:
         Raises
         ------
         InputError
-            If a value is impossible (an age of −1 or 300, a sex of 2, words): it is never put into some bin.
+            If a value is impossible (an age of −1 or 300, a sex of 2, words): it is never put into some bin. A rate
+            beyond 30 to 200 beats/min counts as the nearest of these.
         """
         if not self.groups:
             return torch.zeros(len(table), 0)

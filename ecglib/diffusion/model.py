@@ -136,10 +136,12 @@ def network_of(config: Config, n_leads: int, n_times: int | None = None) -> SSSD
     return network
 
 
-def save_description(run: Path, config: Config, signals: SignalInfo, origin: Origin | None = None) -> None:
-    """Write ``model.json`` and, last, ``config.json``."""
+def save_description(run: Path, config: Config, signals: SignalInfo, origin: Origin | None = None,
+                     data: str | None = None) -> None:  # fmt: skip
+    """Write ``model.json``, with the fingerprint of the records, if it is to be kept, and, last, ``config.json``."""
     vocabulary = Conditions(config.conditions.groups).vocabulary
-    described = {"signals": asdict(signals), "vocabulary": vocabulary, "start_from": origin.note if origin else None}
+    described = {"signals": asdict(signals), "vocabulary": vocabulary, "start_from": origin.note if origin else None,
+                 "data": data}  # fmt: skip
     write_text(run / "model.json", json.dumps(described, indent=2) + "\n")
     write_text(run / "config.json", config.to_json() + "\n")
 
@@ -182,8 +184,12 @@ def load_description(run: Path) -> tuple[Config, SignalInfo, dict[str, Any] | No
     return config, signals, described.get("start_from")
 
 
-def check_same_run(run: Path, config: Config, signals: SignalInfo, origin: Origin | None) -> None:
-    """Raise `InputError` if a folder holds a run of another configuration, other signals, or from other weights."""
+def check_same_run(run: Path, config: Config, signals: SignalInfo, origin: Origin | None,
+                   data: str | None = None) -> None:  # fmt: skip
+    """Raise `InputError` if a folder holds a run of another configuration, other records, or from other weights.
+
+    `data` is the records' fingerprint; a run that kept none (a private one, or one of an older version) passes.
+    """
     old_config, old_signals, old_start = load_description(run)
     if old_config != config:
         raise InputError(f"{run} holds a run of config {old_config.id}, not {config.id}; choose another folder")
@@ -193,6 +199,10 @@ def check_same_run(run: Path, config: Config, signals: SignalInfo, origin: Origi
                          "the start_from that it had, or choose another folder")  # fmt: skip
     if old_signals != signals:
         raise InputError(f"{run} was trained on other signals (scale, length, sampling rate); choose another folder")
+    kept = json.loads((run / "model.json").read_text(encoding="utf-8")).get("data")
+    if None not in (kept, data) and kept != data:
+        raise InputError(f"{run} was trained on other records: their conditions, beats or signals are not these; "
+                         "choose another folder")  # fmt: skip
 
 
 def origin_of(run: Path, config: Config, fs: int, n_times: int) -> Origin:
@@ -261,11 +271,13 @@ def load_weights(network: SSSD, weights: dict[str, Tensor], path: Path) -> SSSD:
 
 
 def checked_device(name: str) -> torch.device:
-    """Return a torch device; `InputError` if it is unknown or not present on this machine."""
+    """Return a torch device, the CPU or a GPU; `InputError` if it is another or not present on this machine."""
     try:
         device = torch.device(name)
     except RuntimeError:
         raise InputError(f"device={name!r} is not a torch device; use cpu or cuda") from None
+    if device.type not in ("cpu", "cuda"):
+        raise InputError(f"device={name!r} was never tried with ecglib; use cpu or cuda")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         sees = f"{torch.cuda.device_count()} GPUs" if torch.cuda.is_available() else "no GPU"
         raise InputError(f"device={name!r} was asked for, but torch sees {sees} here; use device='cpu'")

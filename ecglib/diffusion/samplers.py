@@ -10,14 +10,13 @@ from step t to s < t, and differ in the fresh noise σ, in the estimate D, and i
 
 from collections.abc import Callable
 from functools import partial
-from numbers import Integral
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ecglib.diffusion.process import Schedule, predict_eps
-from ecglib.errors import InputError, choose
+from ecglib.errors import InputError, choose, whole
 
 Denoise = Callable[[Tensor, int], Tensor]
 Noise = Callable[[], Tensor]
@@ -42,8 +41,7 @@ def spaced_steps(schedule: Schedule, steps: int, spacing: str = "even") -> list[
         If `steps` is no whole number from 1 to T, or `spacing` another word.
     """
     choose("spacing", spacing, ("even", "log-snr"))
-    if not isinstance(steps, Integral) or not 1 <= steps <= len(schedule):
-        raise InputError(f"steps={steps!r}; expected a whole number from 1 to {len(schedule)}, the schedule's steps")
+    steps = whole("steps", steps, 1, len(schedule))
     if spacing == "even" and steps > 1:
         return np.linspace(len(schedule) - 1, 0, steps).round().astype(int).tolist()
     log_snr = schedule.log_snr.numpy()

@@ -1,8 +1,10 @@
 """Sampling: a trained generator, asked for patients, answers with a synthetic cohort."""
 
+import warnings
 from collections.abc import Sequence
+from numbers import Real
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -29,7 +31,7 @@ from ecglib.diffusion.process import Schedule
 from ecglib.diffusion.samplers import SAMPLERS, OnStep, spaced_steps
 from ecglib.diffusion.seeds import RecordNoise
 from ecglib.diffusion.workers import ALONE, Workers
-from ecglib.errors import InputError, choose
+from ecglib.errors import LARGEST_SEED, InputError, choose, whole
 from ecglib.runs import read_manifest
 from ecglib.signals import LEADS_12, Cohort, to_twelve_leads
 from ecglib.signals.table import COLUMNS, check_table
@@ -61,8 +63,8 @@ class Generator:
         self.conditions = Conditions(config.conditions.groups)
         self.schedule = Schedule.named(config.diffusion.schedule, config.diffusion.timesteps)
 
-    @staticmethod
-    def load(run: Path | str, *, device: str = "cpu") -> "Generator":
+    @classmethod
+    def load(cls, run: Path | str, *, device: str = "cpu") -> Self:
         """Load a finished run.
 
         Raises
@@ -76,7 +78,7 @@ class Generator:
         network = network_of(config, len(signals.leads), signals.n_times)
         load_weights(network, load_tensors(run / WEIGHTS), run / WEIGHTS)
         check_weights(run, manifest)
-        return Generator(config, signals, network, device, manifest.get("privacy", NOT_PRIVATE))
+        return cls(config, signals, network, device, manifest.get("privacy", NOT_PRIVATE))
 
     def sample(self, table: pd.DataFrame, *, sampler: str | None = None, steps: int | None = None,
                spacing: str | None = None, guidance: float | None = None, seed: int = 0, copies: int = 1,
@@ -116,18 +118,14 @@ class Generator:
         InputError
             If an argument is unknown or out of range, memory does not suffice, or a sample is not finite.
         """
-        if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
-            raise InputError(f"seed={seed!r}; expected a whole number from 0 to {2**32 - 1}")
+        seed, settings = whole("seed", seed, 0, LARGEST_SEED), self.config.sampling
         asked = check_table(asked_table(table, copies))
-        batch = self.config.sampling.batch if batch is None else batch
-        if not 1 <= batch <= 65_536:
-            raise InputError(f"batch={batch}; expected 1 to 65536")
-        settings = self.config.sampling
+        batch = whole("batch", settings.batch if batch is None else batch, 1, 65_536)
         how: dict[str, Any] = {
             "sampler": choose("sampler", settings.sampler if sampler is None else sampler, SAMPLERS),
-            "steps": settings.steps if steps is None else steps,
+            "steps": whole("steps", settings.steps if steps is None else steps, 1, len(self.schedule)),
             "spacing": settings.spacing if spacing is None else spacing,
-            "guidance": settings.guidance if guidance is None else guidance,
+            "guidance": checked_guidance(settings.guidance if guidance is None else guidance, self.config),
             "seed": seed,
         }
         mine = asked.iloc[workers.share(len(asked))]
@@ -172,8 +170,6 @@ class Generator:
     def sample_signals(self, asked: pd.DataFrame, *, sampler: str, steps: int, spacing: str, guidance: float, seed: int,
                        on_step: OnStep | None = None) -> Tensor:  # fmt: skip
         """Sample one batch in the network's own unit: float32 (B, 8, L)."""
-        if not 0 <= guidance <= 100:  # NaN fails too
-            raise InputError(f"guidance={guidance}; expected 0 to 100, 1 for none")
         spaced_steps(self.schedule, steps, spacing)
         encoded, noise = self.conditions.encode(asked).to(self.device), self._noise(asked, seed)
         denoise = self.denoiser(encoded, guidance, self._beats(encoded, noise))
@@ -196,9 +192,9 @@ class Generator:
         Raises
         ------
         InputError
-            If the network has no clock (``network.clock``): it leaves rhythm to the signal.
+            If the network has no clock (``network.clock``), and leaves rhythm to the signal; or an argument is wrong.
         """
-        asked = check_table(asked_table(table, copies))
+        seed, asked = whole("seed", seed, 0, LARGEST_SEED), check_table(asked_table(table, copies))
         beats = self._beats(self.conditions.encode(asked).to(self.device), self._noise(asked, seed))
         if beats is None:
             raise InputError("network.clock=False: this generator draws no beats before the signal; train one with it")
@@ -211,6 +207,16 @@ class Generator:
     def _beats(self, encoded: Tensor, noise: RecordNoise) -> list[np.ndarray] | None:
         rhythm = self.network.rhythm
         return None if rhythm is None else rhythm.sample(encoded, noise, noise.uniform())
+
+
+def checked_guidance(guidance: float, config: Config) -> float:
+    """Return the guidance as a float; `InputError` unless it is 0 to 100; a warning if it was not trained for."""
+    if isinstance(guidance, bool) or not isinstance(guidance, Real) or not 0 <= float(guidance) <= 100:  # NaN fails too
+        raise InputError(f"guidance={guidance!r}; expected 0 to 100, 1 for none")
+    if guidance != 1 and not config.conditions.drop:
+        warnings.warn(f"guidance={guidance:g}, but this run never dropped conditions (conditions.drop=0): what it "
+                      "makes of unknown ones was not learnt, and guidance means little", stacklevel=3)  # fmt: skip
+    return float(guidance)
 
 
 def _is_out_of_memory(error: Exception) -> bool:
@@ -227,15 +233,18 @@ def asked_table(table: pd.DataFrame, copies: int) -> pd.DataFrame:
     Raises
     ------
     InputError
-        If the table is empty or lacks ``ecg_id`` or ``scp_codes``; an ``ecg_id`` is no whole number from 0; two rows
-        have one and ask for the same, which would be the same ECG twice; or copies is no number from 1.
+        If the table is none, is empty, has a column twice or lacks ``ecg_id`` or ``scp_codes``; an ``ecg_id`` is no
+        whole number from 0; two rows have one and ask for the same, which would be the same ECG twice; or copies is no
+        number from 1.
     """
+    if not isinstance(table, pd.DataFrame) or table.columns.has_duplicates:
+        came = f"columns {list(table)}" if isinstance(table, pd.DataFrame) else f"a {type(table).__name__}"
+        raise InputError(f"table is of {came}; expected a pandas.DataFrame with each column once")
     absent = [name for name in ("ecg_id", "scp_codes") if name not in table]
     if absent or not len(table):
         raise InputError(f"table has {len(table)} rows and lacks {absent or 'nothing'}; expected at least one row with "
                          "ecg_id and scp_codes")  # fmt: skip
-    if isinstance(copies, bool) or not isinstance(copies, int | np.integer) or not 1 <= copies <= 10_000:
-        raise InputError(f"copies={copies!r}; expected a whole number, 1 to 10000")
+    copies = whole("copies", copies, 1, 10_000)
     numbers = pd.to_numeric(table["ecg_id"], errors="coerce")
     if (wrong := ~((numbers >= 0) & (numbers % 1 == 0))).any():
         raise InputError(f"ecg_id={table['ecg_id'][wrong].iloc[0]!r}; expected whole numbers from 0")
@@ -246,5 +255,5 @@ def asked_table(table: pd.DataFrame, copies: int) -> pd.DataFrame:
     rows = np.repeat(np.arange(len(table)), copies)
     asked = table[[name for name in COLUMNS if name in table]].iloc[rows].reset_index(drop=True)
     ids = np.arange(1, len(asked) + 1)
-    return asked.assign(source_ecg_id=asked["ecg_id"], copy=np.tile(np.arange(copies), len(table)), ecg_id=ids,
-                        patient_id=ids)  # fmt: skip
+    return asked.assign(source_ecg_id=numbers.to_numpy(np.int64)[rows], copy=np.tile(np.arange(copies), len(table)),
+                        ecg_id=ids, patient_id=ids)  # fmt: skip

@@ -21,7 +21,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from ecglib.config import Config
-from ecglib.diffusion.batches import Batch, Batches, check_cohort, describe_signals
+from ecglib.diffusion.batches import Batch, Batches, check_cohort, describe_signals, fingerprint
 from ecglib.diffusion.checkpoint import (
     CHECKPOINT,
     LOG,
@@ -50,7 +50,7 @@ from ecglib.diffusion.model import (
 from ecglib.diffusion.optimiser import Optimiser
 from ecglib.diffusion.process import Schedule
 from ecglib.diffusion.workers import ALONE, Workers, divided
-from ecglib.errors import InputError
+from ecglib.errors import InputError, whole
 from ecglib.runs import MANIFEST, atomic_file, locked, sha256_of, write_manifest
 from ecglib.signals import Cohort
 
@@ -95,13 +95,13 @@ def train(config: Config, cohort: Cohort, run: Path | str, *, device: str = "cpu
     Raises
     ------
     InputError
-        If the folder holds another configuration or cohort, is in use or cannot be written, its checkpoint is damaged,
-        the device is absent, the cohort or `start_from` does not fit, or the loss or its gradient becomes NaN (the last
-        good checkpoint is kept).
+        If `stop_after` is no number of steps, the folder holds another configuration or cohort, is in use or cannot be
+        written, its checkpoint is damaged, the device is absent, the cohort or `start_from` does not fit, or the loss
+        or its gradient becomes NaN (the last good checkpoint is kept).
     KeyboardInterrupt
         After Ctrl-C or SIGTERM, with the step at hand saved.
     """
-    run = Path(run)
+    run, last = Path(run), last_step(config, stop_after)
     check_cohort(config, cohort)
     divided(config.training.batch, workers)
     parts = cohort.split()
@@ -111,7 +111,7 @@ def train(config: Config, cohort: Cohort, run: Path | str, *, device: str = "cpu
         if workers.first:
             with writing(run):
                 stack.enter_context(locked(run))
-                _prepare(run, config, signals, origin)
+                _prepare(run, config, signals, origin, fingerprint(*parts[:2]))
         workers.wait()
         if (run / MANIFEST).exists():
             return run
@@ -120,7 +120,7 @@ def train(config: Config, cohort: Cohort, run: Path | str, *, device: str = "cpu
             loop.restore()
         elif origin is not None:
             loop.start_from(origin)
-        loop.run(progress and workers.first, stop_after)
+        loop.run(progress and workers.first, last)
         if workers.first and loop.step == config.training.steps:
             with writing(run):
                 digests = {name: sha256_of(run / name) for name in (WEIGHTS, "config.json", LOG)}
@@ -172,10 +172,9 @@ class _Loop:
         for network in (self.network, self.average):
             load_weights(network, load_tensors(origin.weights), origin.weights)
 
-    def run(self, progress: bool, stop_after: int | None) -> None:
-        """Train to the last step, or until `stop_after` steps are done; validate and save on the way."""
+    def run(self, progress: bool, last: int) -> None:
+        """Train until `last` steps are done; validate and save on the way."""
         t, first = self.config.training, self.workers.first
-        last = t.steps if stop_after is None else min(t.steps, stop_after)
         bar = tqdm(total=t.steps, initial=self.step, unit="step", mininterval=2, desc="training", disable=not progress)
         with bar, StopSignals() as signals:
             batch = self.batches.of_step(self.step).to(self.device)
@@ -257,6 +256,12 @@ class _Loop:
                             self.best)  # fmt: skip
 
 
+def last_step(config: Config, stop_after: int | None) -> int:
+    """Return after how many steps a call of `train` stops; `InputError` if `stop_after` is no whole number from 0."""
+    steps = config.training.steps
+    return steps if stop_after is None else min(steps, whole("stop_after", stop_after, 0, 100_000_000))
+
+
 def learning_rate(step: int, config: Config) -> float:
     """Return the learning rate of a step: linear warm-up, then (``training.decay``) half a cosine down to 2 %."""
     t = config.training
@@ -265,9 +270,9 @@ def learning_rate(step: int, config: Config) -> float:
     return t.learning_rate * warm * fall
 
 
-def _prepare(run: Path, config: Config, signals: SignalInfo, origin: Origin | None) -> None:
+def _prepare(run: Path, config: Config, signals: SignalInfo, origin: Origin | None, data: str) -> None:
     remove_leftovers(run)
     if (run / "config.json").exists():
-        check_same_run(run, config, signals, origin)
+        check_same_run(run, config, signals, origin, data)
     else:
-        save_description(run, config, signals, origin)
+        save_description(run, config, signals, origin, data)

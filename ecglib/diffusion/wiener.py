@@ -15,6 +15,8 @@ Source: this project; Karras et al., Elucidating the design space of diffusion-b
 import torch
 from torch import Tensor, nn
 
+from ecglib.errors import InputError
+
 
 class WienerFilter(nn.Module):
     """Estimate the part of a signal below `cutoff` from the leads' cross-spectra (equation wiener).
@@ -50,8 +52,11 @@ class WienerFilter(nn.Module):
 
     @torch.no_grad()
     def fit(self, x: Tensor) -> None:
-        """Measure the cross-spectra of records x, float (n, C, L), in the network's unit, n at least K."""
+        """Measure the cross-spectra of records x, float (n, C, L), in the network's unit; `InputError` if n < K."""
         groups, bins, _ = self.power.shape
+        if len(x) < groups:
+            raise InputError(f"network.wiener_groups={groups} for {len(x)} training records; expected a record a group "
+                             "at least: lower it")  # fmt: skip
         z = torch.fft.rfft(x.double(), norm="ortho")[..., :bins]  # (n, C, F)
         order = z.abs().square().sum(dim=(1, 2)).argsort()
         for k, rows in enumerate(order.tensor_split(groups)):

@@ -30,8 +30,9 @@ def in_group(group: str) -> tuple[str, ...]:
     """Return the statements of one disentangled group: ``diagnosis`` (40), ``form`` (19) or ``rhythm`` (12).
 
     Four statements (NDT, NST_, DIG, LNGQT) are both diagnostic and form statements in PTB-XL; MIDT-ECG keeps them
-    with form, and so do we, so that each statement is in exactly one group.
+    with form, and so do we, so that each statement is in exactly one group. Another name is an `InputError`.
     """
+    choose("group", group, ("diagnosis", "form", "rhythm"))
     return tuple(STATEMENTS.index[STATEMENTS["group"] == group])
 
 

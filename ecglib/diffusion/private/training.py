@@ -48,7 +48,7 @@ from ecglib.diffusion.optimiser import Optimiser
 from ecglib.diffusion.private.accounting import Privacy, epsilon_of, noise_for, statement
 from ecglib.diffusion.private.mechanism import clip, draw_patients, flat_gradient, noisy_mean
 from ecglib.diffusion.process import Schedule
-from ecglib.diffusion.training import learning_rate
+from ecglib.diffusion.training import last_step, learning_rate
 from ecglib.errors import InputError
 from ecglib.runs import MANIFEST, locked, sha256_of, write_manifest, write_text
 from ecglib.signals import LEADS_8, Cohort
@@ -154,7 +154,7 @@ def train_private(config: Config, privacy: Privacy, cohort: Cohort, run: Path | 
     KeyboardInterrupt
         After Ctrl-C or SIGTERM, with the step at hand saved.
     """
-    run = Path(run)
+    run, last = Path(run), last_step(config, stop_after)
     check_cohort(config, cohort)
     train = cohort.split()[0]
     origin = None if start_from is None else origin_of(Path(start_from), config, cohort.fs, cohort.x.shape[2])
@@ -172,7 +172,7 @@ def train_private(config: Config, privacy: Privacy, cohort: Cohort, run: Path | 
         if (run / MANIFEST).exists():
             return run
         loop = _Loop(config, plan, patients, origin, run, device)
-        loop.run(progress, stop_after)
+        loop.run(progress, last)
         if loop.step == steps:
             _finish(run, config, plan, cohort, loop, origin)
     return run
@@ -201,10 +201,9 @@ class _Loop:
             network.rhythm.scale.fill_(BEAT_SPREAD)
         return network
 
-    def run(self, progress: bool, stop_after: int | None) -> None:
-        """Take the steps that are left, up to `stop_after`, saving now and then."""
+    def run(self, progress: bool, last: int) -> None:
+        """Take the steps that are left, up to `last`, saving now and then."""
         t = self.config.training
-        last = t.steps if stop_after is None else min(t.steps, stop_after)
         bar = tqdm(total=t.steps, initial=self.step, unit="step", desc="private training", disable=not progress)
         with bar, StopSignals() as signals:
             while self.step < last:
@@ -266,7 +265,7 @@ def _prepare(run: Path, config: Config, signals: SignalInfo, origin: Origin | No
         write_text(run / PRIVACY, plan.to_json())
         save_description(run, config, signals, origin)
         return
-    check_same_run(run, config, signals, origin)
+    check_same_run(run, config, signals, origin)  # of the patients nothing is kept, not even a fingerprint
     if not (run / PRIVACY).exists():
         raise InputError(f"{run} holds a run that is not private; choose another folder")
     kept, wanted = json.loads((run / PRIVACY).read_text(encoding="utf-8")), json.loads(plan.to_json())
