@@ -1,6 +1,7 @@
 """The classifier of superclasses: it learns what is there, its files are honest, a seed makes it again."""
 
 import json
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -113,3 +114,17 @@ def test_an_empty_validation_set_is_refused():
     train, validation, _ = cohorts()
     with pytest.raises(InputError, match="validation 0"):
         train_classifier(train, validation.select([]), progress=False)
+
+
+def test_leads_are_read_by_name():
+    test = cohorts()[2].select(range(4))
+    right = trained().features(test)
+    swapped = [*range(3), 5, 4, 3, *range(6, 12)]  # as MIMIC-IV-ECG has them
+    mimic = replace(test, x=test.x[:, swapped], leads=tuple(test.leads[k] for k in swapped))
+    assert np.array_equal(trained().features(mimic), right)
+    with pytest.raises(InputError, match="are wanted"):
+        trained().features(replace(test, x=test.x[:, :6], leads=test.leads[:6]))
+    with pytest.raises(InputError, match="no record"):
+        trained().features(test.select([]))
+    with pytest.raises(InputError, match="epochs=0"):
+        train_classifier(*cohorts()[:2], epochs=0)

@@ -7,7 +7,7 @@ import pytest
 from cohorts import random_cohort
 
 from ecglib.errors import InputError
-from ecglib.evaluation import Comparison
+from ecglib.evaluation import Comparison, NotComputable
 from ecglib.evaluation.difference import differences
 
 
@@ -62,3 +62,35 @@ def test_other_patients_are_refused(real):
         differences(comparison(real, 1.0), comparison(random_cohort(60, first_id=500), 1.0), [mean_amplitude])
     with pytest.raises(InputError, match="source_ecg_id"):
         differences(Comparison(real, real), Comparison(real, real), [mean_amplitude])
+
+
+def test_other_roles_are_refused(real):
+    a, b = comparison(real, 1.0), comparison(real, 1.5)
+    train = random_cohort(20, seed=3, first_id=900)
+    with pytest.raises(InputError, match="first has the roles real, synthetic, train, second real, synthetic"):
+        differences(a.instead(train=train), b, [mean_amplitude])
+    with pytest.raises(InputError, match="of the same patients"):
+        differences(a.instead(train=train), b.instead(train=random_cohort(20, first_id=950)), [mean_amplitude])
+
+
+def test_a_metric_that_reads_the_cohorts_themselves_has_an_interval(real):
+    def whole(c):
+        return {"mean": float(amplitude(c.synthetic).mean())}
+
+    row = differences(comparison(real, 1.0), comparison(real, 1.5), [whole]).iloc[0]
+    by_hand = differences(comparison(real, 1.0), comparison(real, 1.5), [mean_amplitude]).iloc[0]
+    assert row["difference"] == pytest.approx(by_hand["difference"]) and row["low"] < row["difference"] < row["high"]
+
+
+def test_what_a_side_lacks_is_a_row_without_a_value(real):
+    def refused(c):
+        raise NotComputable("there is no light")
+
+    def sometimes(c):
+        if c.terms("synthetic", amplitude).mean() > 1.2 * amplitude(real).mean():
+            raise NotComputable("it is too loud")
+        return {"mean": 1.0}
+
+    table = differences(comparison(real, 1.0), comparison(real, 1.5), [refused, sometimes])
+    assert table[["metric", "key"]].to_numpy().tolist() == [["refused", ""], ["sometimes", "mean"]]
+    assert table[["difference", "low", "high"]].isna().all(axis=None)

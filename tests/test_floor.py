@@ -1,5 +1,7 @@
 """The real-against-real floor: equal n, no shared patient, partners that are alike."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,6 +9,7 @@ from cohorts import random_cohort
 from test_comparison import amplitude_gap, with_source
 
 from ecglib.evaluation import Comparison, evaluate
+from ecglib.evaluation.clinical import age_and_sex
 from ecglib.evaluation.floor import floor_comparisons, match
 
 
@@ -87,3 +90,17 @@ def test_floor_that_cannot_be_computed(real, synthetic):
     row = evaluate(Comparison(real, synthetic), [needs_many], resamples=0).iloc[0]
     assert np.isfinite(row.value) and np.isnan(row.floor)
     assert "floor not computed because it needs at least 30 records and real has 20" in row.reason
+
+
+def test_halves_are_read_by_trees_that_did_not_learn_from_them(monkeypatch):
+    """Measures of noise tell neither age nor sex: in halves of real records, too, trees must guess."""
+    def noise(cohort):
+        return np.random.default_rng(0).normal(size=(1000, 22))[cohort.table["ecg_id"].to_numpy() % 1000]
+
+    monkeypatch.setattr("ecglib.evaluation.clinical.measured", noise)
+    real = random_cohort(240, n_times=100)
+    rng = np.random.default_rng(1)
+    real = replace(real, table=real.table.assign(age=rng.uniform(20, 90, 240), sex=rng.integers(0, 2, 240) * 1.0))
+    synthetic = with_source(replace(real, table=real.table.assign(ecg_id=2000 + np.arange(240))), real.table["ecg_id"])
+    table = evaluate(Comparison(real, synthetic), [age_and_sex], resamples=0).set_index("key")
+    assert 0.35 < table.loc["sex_auc", "floor"] < 0.65 and table.loc["age_mae", "floor"] > 12

@@ -149,6 +149,11 @@ class TestGuardedSample:
         with pytest.raises(InputError, match="none of 10 records passed"):
             guarded_sample(Redrawing(), virtual().table.iloc[:10], nothing)
 
+    def test_an_id_that_is_there_twice_is_refused_before_sampling(self):
+        twice = virtual().table.iloc[[0, 1, 1]].assign(age=[40.0, 50.0, 60.0])
+        with pytest.raises(InputError, match="is in table twice"):
+            guarded_sample(Redrawing(), twice, Guard({}, 0.99))
+
     def test_no_tries_are_refused(self):
         with pytest.raises(InputError, match="tries=0"):
             guarded_sample(Redrawing(), virtual().table.iloc[:10], Guard({}, 0.99), tries=0)

@@ -1,11 +1,13 @@
 """Attributes and identity: what is guessed of members beyond others, and who a record is linked to."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from toys import PLANE, at, plane
 
-from ecglib.evaluation import Comparison, NotComputable
-from ecglib.evaluation.privacy import Space, attribute_inference, linkage
+from ecglib.evaluation import Comparison, NotComputable, evaluate
+from ecglib.evaluation.privacy import Space, attribute_inference, dcr, linkage, mir, nnaa
 
 N = 200
 
@@ -72,6 +74,32 @@ def test_conditions_that_give_both_away_alike_are_no_gap():
     near = 0.05 * gauss(N, 5)
     values = linkage(asked(gauss(N, 0) + near, gauss(N, 1) + near), space=PLANE)
     assert values["rank1 train beats"] > 0.1 and abs(values["gap beats"]) < 0.15
+
+
+def test_galleries_are_equally_large_whatever_was_asked_for():
+    """Hearts recognised equally badly on both sides are no gap, though ten times as many members were asked for."""
+    hearts, others, rng = gauss(600, 0), gauss(60, 1), np.random.default_rng(2)
+    train, real = at(hearts, first_id=10_001), at(others)
+    source = np.concatenate([10_001 + np.arange(500), 1 + np.arange(50)])
+    points = np.concatenate([hearts[:500], others[:50]]) + 0.5 * rng.standard_normal((550, 2))
+    gaps = linkage(Comparison(real, at(points, first_id=50_001, source_ecg_id=source), train=train), space=PLANE)
+    assert abs(gaps["gap beats"]) < 0.15
+
+
+def every_second(cohort):
+    """The points of half of the released records."""
+    ids = cohort.table["ecg_id"].to_numpy()
+    return np.where(((ids > 5000) & (ids < 6000) & (ids % 2 == 0))[:, None], np.nan, plane(cohort))
+
+
+def test_records_without_a_place_are_counted():
+    real, train = at(gauss(40, 1)), at(gauss(40, 0), first_id=10_001)
+    released = at(gauss(40, 4), first_id=5001)
+    compared = Comparison(real, released, train=train)
+    for metric in (mir, nnaa, dcr):
+        bound = partial(metric, space=Space("beats", every_second))
+        reasons = evaluate(compared, [bound], resamples=0, floor=False)["reason"]
+        assert reasons.str.contains("20 records without a place among beats left out").all()
 
 
 def test_second_records_show_that_a_heart_is_recognised():

@@ -192,6 +192,11 @@ class TestTransfer:
         people = source_patients(many, asked)
         assert set(people) == set(asked.table["patient_id"].astype(str)) and len(people) == 240
         assert len(set(source_patients(many, None))) == 6 and source_patients(many, None)[0].startswith("source ")
+        strange = wishes.assign(source_ecg_id=[-1, *wishes["source_ecg_id"][1:]])
+        numbered = source_patients(replace(many, table=strange), asked)  # one unknown source changes no other
+        assert set(numbered) - {"source -1"} <= set(asked.table["patient_id"].astype(str))
+        untold = source_patients(replace(many, table=wishes.drop(columns="source_ecg_id")), asked)
+        assert all(who.startswith("source ") for who in untold)  # their own numbers are no patients'
         truth = af_of(many)
         called = np.where(again == 1, 1 - truth, truth)  # one patient's are all wrong
         widths = [scores(truth, called, who)["macro_f1_high"] - scores(truth, called, who)["macro_f1_low"]

@@ -88,7 +88,7 @@ def p_waves(x: np.ndarray, beat: TypicalBeat) -> tuple[np.ndarray, np.ndarray]:
     """
     marks = mark(beat)
     if np.isnan(marks.qrs_on):
-        return np.zeros(0), np.zeros(0, bool)
+        raise Unmeasurable("no QRS boundaries")
     bumps = gaussian_filter1d(_without_qrst(x, beat, marks), NARROW_S * FS, axis=-1)
     bumps = bumps - gaussian_filter1d(bumps, WIDE_S * FS, axis=-1)
     on = beat.r + marks.qrs_on

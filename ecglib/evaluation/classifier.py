@@ -19,11 +19,10 @@ from torch import Tensor, nn
 from tqdm import trange
 
 from ecglib.diffusion.model import load_tensors, save_tensors
-from ecglib.errors import InputError
-from ecglib.evaluation.records import blocks
+from ecglib.errors import InputError, whole
+from ecglib.evaluation.records import blocks, eight_leads
 from ecglib.runs import read_manifest, sha256_of, write_manifest, write_text
 from ecglib.signals.cohort import Cohort
-from ecglib.signals.leads import to_eight_leads
 from ecglib.signals.statements import superclasses
 
 CLASSES = ("NORM", "MI", "STTC", "CD", "HYP")
@@ -140,19 +139,16 @@ class Classifier:
     def _of(self, cohort: Cohort, function) -> np.ndarray:
         if cohort.fs != self.fs:
             raise InputError(f"cohort has fs={cohort.fs} Hz; the classifier was trained at {self.fs} Hz: resample it")
-        parts = [np.zeros((0, 1))]
+        if not len(cohort):
+            raise InputError("cohort holds no record; expected at least one")
         with torch.no_grad():
-            parts = [function(self._standard(cohort, rows)).double().numpy() for rows in blocks(len(cohort))]
-        return np.concatenate(parts)
-
-    def _standard(self, cohort: Cohort, rows) -> Tensor:
-        return standard(cohort, rows, self.mean, self.scale)
+            parts = [function(standard(cohort, rows, self.mean, self.scale)) for rows in blocks(len(cohort))]
+        return torch.cat(parts).double().numpy()
 
 
 def standard(cohort: Cohort, rows, mean: np.ndarray, scale: np.ndarray) -> Tensor:
     """Return records' eight leads, less `mean` and over `scale`: float32 (B, 8, L)."""
-    x = np.asarray(cohort.x[rows], np.float32)
-    x = to_eight_leads(x) if x.shape[1] == 12 else x
+    x = eight_leads(cohort, rows)
     return torch.from_numpy((x - mean[:, None]) / scale[:, None])
 
 
@@ -172,20 +168,22 @@ def train_classifier(train: Cohort, validation: Cohort, *, epochs: int = 12, see
         Twelve leads in mV. Thresholds are chosen on `validation` (fold 9): its patients must not be those judged later.
     epochs : int
     seed : int
-        Of weights, order, and of each record's gain (±20 %) and shift in time (±0.5 s), which change no diagnosis.
+        Of weights, order, each record's gain (±20 %) and each batch's shift in time (±0.5 s), which change no
+        diagnosis.
     batch : int
     progress : bool
 
     Raises
     ------
     InputError
-        If a set is empty, or they differ in sampling rate.
+        If a set is empty, they differ in sampling rate, or `epochs` is no whole number from 1.
     """
+    whole("epochs", epochs, 1, 10_000)
     if not len(train) or not len(validation) or train.fs != validation.fs:
         raise InputError(f"train has {len(train)} records at {train.fs} Hz and validation {len(validation)} at "
                          f"{validation.fs} Hz; expected records in both, at one rate")  # fmt: skip
     some = np.linspace(0, len(train) - 1, min(len(train), 1000)).astype(int)
-    x = to_eight_leads(np.asarray(train.x[some], np.float32))
+    x = eight_leads(train, some)
     mean, scale = x.mean(axis=(0, 2)), x.std(axis=(0, 2)).clip(1e-3)
     y = torch.from_numpy(targets(train))
     draw = torch.Generator().manual_seed(seed)

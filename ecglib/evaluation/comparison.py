@@ -48,8 +48,6 @@ class Comparison:
         Records that the generator was trained on; also the source of the real-against-real floor.
     held_out : Cohort, optional
         Real records that neither the generator nor `real` holds.
-    asked : DataFrame, optional
-        What was asked of the generator, one row a synthetic record.
     generator : object, optional
         The generator itself, for metrics that query it.
 
@@ -64,10 +62,10 @@ class Comparison:
     synthetic: Cohort
     train: Cohort | None = None
     held_out: Cohort | None = None
-    asked: pd.DataFrame | None = None
     generator: Any = None
     _cohorts: dict[str, Cohort] = field(init=False, repr=False)
     _rows: dict[str, np.ndarray] = field(init=False, repr=False)
+    _chosen: dict[str, np.ndarray] = field(init=False, repr=False)
     _partners: np.ndarray | None = field(init=False, repr=False)
     _memo: dict[tuple[Any, ...], tuple[Any, Any]] = field(init=False, repr=False)
     _used: set[str] = field(init=False, repr=False)
@@ -84,7 +82,7 @@ class Comparison:
             check_role(cohort, role)
             check_alike(self.real, cohort, role)
         rows = {role: np.arange(len(cohort)) for role, cohort in cohorts.items()}
-        self._set(_cohorts=cohorts, _rows=rows, _partners=_partners(self.real, self.synthetic), _memo={})
+        self._set(_cohorts=cohorts, _rows=rows, _chosen={}, _partners=_partners(self.real, self.synthetic), _memo={})
         self._fresh()
 
     # ---- what a metric calls
@@ -173,17 +171,20 @@ class Comparison:
         Parameters
         ----------
         function : callable
-            The whole comparison → one array (n_records, …) for each role it speaks of. Computed once; rows of the
-            result are drawn as those of `terms`.
+            The whole comparison (of one that was `selected`: its records) → one array (n_records, …) for each role it
+            speaks of. Computed once; rows of the result are drawn as those of `terms`.
         *roles : str
             What the result depends on, where it does not depend on all: it is then kept when the others change.
         """
         cohorts = [self._cohorts[role] for role in roles or self._cohorts]
-        key = (*map(id, cohorts), function)
+        seen = {role: self._chosen.get(role, np.arange(len(cohort))) for role, cohort in self._cohorts.items()}
+        key = (*map(id, cohorts), *map(id, self._chosen.values()), function)
         if key not in self._memo:
-            whole = self.resampled({role: np.arange(len(cohort)) for role, cohort in self._cohorts.items()})
-            self._memo[key] = cohorts, function(whole)  # the cohorts too: while they live, their ids are their own
-        return {role: values[self._rows_of(role)] for role, values in self._memo[key][1].items()}
+            kept = cohorts, self._chosen  # while they live, their ids are their own
+            self._memo[key] = kept, function(self.resampled(seen))
+        places = {role: np.argsort(rows)[np.searchsorted(np.sort(rows), self._rows_of(role))]
+                  for role, rows in seen.items() if role in self._memo[key][1]}  # fmt: skip
+        return {role: values[places[role]] for role, values in self._memo[key][1].items()}
 
     def at_least(self, least: int, *roles: str) -> None:
         """Raise `NotComputable` if a role (real and synthetic unless named) has fewer than `least` records."""
@@ -216,9 +217,9 @@ class Comparison:
         return other
 
     def selected(self, rows: Mapping[str, np.ndarray]) -> Comparison:
-        """Return the same comparison at other rows, none twice, its cohorts cut to them."""
+        """Return the same comparison at other rows, none twice, its cohorts cut to them; `once` sees no others."""
         other = self.resampled(rows)
-        other._set(**{role: self._cohorts[role].select(chosen) for role, chosen in rows.items()})
+        other._set(_chosen=dict(rows), **{role: self._cohorts[role].select(chosen) for role, chosen in rows.items()})
         return other
 
     def against(self, synthetic: Cohort, partners: np.ndarray | None = None) -> Comparison:
@@ -242,7 +243,7 @@ class Comparison:
         return other
 
     def patients(self) -> dict[str, np.ndarray]:
-        """Return each role's patients as whole numbers, (n_records,); a synthetic record has its source's patient."""
+        """Return each role's patients as whole numbers, as `terms` are; a synthetic record has its source's patient."""
         ids = {role: cohort.table["patient_id"].astype(object).to_numpy() for role, cohort in self._cohorts.items()}
         if "source_ecg_id" in self.synthetic.table:
             ids["synthetic"] = _source_patients(self._cohorts)
@@ -250,7 +251,7 @@ class Comparison:
         unknown = codes < 0
         codes[unknown] = codes.max(initial=-1) + 1 + np.arange(unknown.sum())  # a record of no patient stands alone
         ends = np.cumsum([len(column) for column in ids.values()])[:-1]
-        return dict(zip(ids, np.split(codes, ends), strict=True))
+        return {role: of_all[self._rows[role]] for role, of_all in zip(ids, np.split(codes, ends), strict=True)}
 
     # ---- inside
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from ecglib.errors import InputError
-from ecglib.evaluation.comparison import Comparison, NotComputable
+from ecglib.evaluation.comparison import ROLES, Comparison, NotComputable
 from ecglib.evaluation.measure import Metric, _draws, _values, interval, name_of
 
 COLUMNS = ["metric", "key", "difference", "low", "high"]
@@ -19,7 +19,8 @@ def differences(first: Comparison, second: Comparison, metrics: list[Metric], *,
     Parameters
     ----------
     first, second : Comparison
-        The same real records; as many synthetic ones each, made from the same real ones in the same order.
+        The same roles with the same patients: the same real records; as many synthetic ones each, made from the same
+        real ones in the same order.
     metrics : list of functions Comparison → dict
     seed : int
         Of the draws.
@@ -34,7 +35,7 @@ def differences(first: Comparison, second: Comparison, metrics: list[Metric], *,
     Raises
     ------
     InputError
-        If the two do not share their real records and the sources of their synthetic ones.
+        If the two do not share their real records, the sources of their synthetic ones and the other roles' patients.
 
     Notes
     -----
@@ -48,17 +49,35 @@ def differences(first: Comparison, second: Comparison, metrics: list[Metric], *,
         if any(one is None for one in ids) or not np.array_equal(*ids):
             raise InputError(f"{role}.table[{column!r}] of first and second differ; expected the same real records, "
                              "and synthetic ones made from the same ones in the same order")  # fmt: skip
-    rows = []
-    for metric in metrics:
-        try:
-            a, b = (_values(metric, side.resampled({})) for side in (first, second))
-        except NotComputable:
-            continue
-        keys = [key for key in a if key in b]
-        of_a, of_b = (_draws(metric, side, True, seed, resamples, keys)[0] for side in (first, second))
-        for k, key in enumerate(keys):
-            value = a[key] - b[key]
-            drawn = len(of_a) and len(of_b)
-            low, high = interval(value, of_a[:, k] - of_b[:, k], signed=True) if drawn else (np.nan, np.nan)
-            rows.append({"metric": name_of(metric), "key": key, "difference": value, "low": low, "high": high})
+    roles = [[role for role in ROLES if getattr(side, role) is not None] for side in (first, second)]
+    if roles[0] != roles[1] or not all(_same_patients(first, second, role) for role in roles[0]):
+        raise InputError(f"first has the roles {', '.join(roles[0])}, second {', '.join(roles[1])}; expected the same "
+                         "ones, of the same patients: else they would not be drawn alike")  # fmt: skip
+    rows = [row for metric in metrics for row in _of_metric(metric, first, second, seed, resamples)]
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _same_patients(first: Comparison, second: Comparison, role: str) -> bool:
+    column = "source_ecg_id" if role == "synthetic" else "patient_id"
+    return np.array_equal(*(side.table(role)[column] for side in (first, second)))
+
+
+def _of_metric(metric: Metric, first: Comparison, second: Comparison, seed: int, resamples: int) -> list[dict]:
+    sides, found = (first, second), []
+    views = [side.resampled({}) for side in sides]
+    for view in views:
+        try:
+            found.append(_values(metric, view))
+        except NotComputable:
+            found.append({})
+    a, b = found
+    keys = list(a | b) or [""]
+    by_terms = bool(views[0]._used)
+    of_a, of_b = (_draws(metric, side, by_terms, seed, resamples if a and b else 0, keys)[0] for side in sides)
+    rows = []
+    for k, key in enumerate(keys):
+        value, low, high = a.get(key, np.nan) - b.get(key, np.nan), np.nan, np.nan
+        if len(of_a) and len(of_b) and np.isfinite(value):
+            low, high = interval(value, of_a[:, k] - of_b[:, k], signed=True)
+        rows.append({"metric": name_of(metric), "key": key, "difference": value, "low": low, "high": high})
+    return rows

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from sklearn.linear_model import QuantileRegressor
 
-from ecglib.errors import InputError
+from ecglib.errors import InputError, whole
 from ecglib.evaluation.measurements import MEASURES, measured
 from ecglib.evaluation.plausibility import hard_violations, wide_expected
 from ecglib.signals.cohort import Cohort
@@ -116,10 +116,12 @@ def guarded_sample(generator, table: pd.DataFrame, guard: Guard, *, tries: int =
     Raises
     ------
     InputError
-        If `tries` is below 1, or no record passed.
+        If `tries` is no whole number from 1, an ``ecg_id`` is there twice, or no record passed.
     """
-    if tries < 1:
-        raise InputError(f"tries={tries}; expected 1 or more")
+    whole("tries", tries, 1, 1000)
+    if table["ecg_id"].duplicated().any():
+        raise InputError(f"ecg_id {table['ecg_id'][table['ecg_id'].duplicated()].iloc[0]} is in table twice; expected "
+                         "each once: what passes is told by it")  # fmt: skip
     left, kept, log = table, [], []
     for attempt in range(tries):
         if len(left) == 0:

@@ -204,6 +204,11 @@ def name_of(metric: Metric) -> str:
     return str(getattr(metric, "__name__", None) or getattr(getattr(metric, "func", metric), "__name__", repr(metric)))
 
 
+def definition(metric: Metric) -> str:
+    """Return the first line of a metric's docstring."""
+    return (metric.__doc__ or "no docstring").strip().splitlines()[0]
+
+
 def _row(metric: str, key: str, value: float, low: float = np.nan, high: float = np.nan, n: int = 0,
          floor: float = np.nan, reason: str = "") -> dict[str, Any]:  # fmt: skip
     return dict(zip(COLUMNS, (metric, key, value, low, high, n, floor, reason), strict=True))
@@ -225,7 +230,7 @@ def _save(table: pd.DataFrame, folder: Path, comparison: Comparison, metrics: Se
     (folder / MANIFEST).unlink(missing_ok=True)  # an older one would call a half-written result done
     with atomic_file(folder / "evaluation.csv") as path:
         table.to_csv(path, index=False)
-    definitions = {name_of(m): (m.__doc__ or "no docstring").strip().splitlines()[0] for m in metrics}
+    definitions = {name_of(m): definition(m) for m in metrics}
     cohorts = {role: {"source": cohort.source, "n_records": len(cohort), "fs": cohort.fs,
                       "n_patients": int(cohort.table["patient_id"].nunique()), "sha256": _digest(cohort)}
                for role, cohort in comparison._cohorts.items()}  # fmt: skip

@@ -20,6 +20,11 @@ def blocks(n_records: int) -> Iterator[slice]:
         yield slice(start, start + BLOCK)
 
 
+def eight_leads(cohort: Cohort, rows: slice | np.ndarray) -> np.ndarray:
+    """Return the eight leads that networks read, by name: float32 (B, 8, L) in mV; `InputError` if one is absent."""
+    return np.asarray(cohort.x[rows], np.float32)[:, lead_order(cohort.leads, LEADS_8)]
+
+
 def twelve_leads(cohort: Cohort, rows: np.ndarray | None = None) -> Iterator[tuple[slice, np.ndarray]]:
     """Yield blocks of records, and where they lie: float64 (B, 12, L) in mV, in the order of `LEADS_12`.
 

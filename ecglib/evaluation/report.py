@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ecglib.evaluation.comparison import Comparison
-from ecglib.evaluation.measure import Metric, evaluate, name_of
+from ecglib.evaluation.measure import Metric, definition, evaluate, name_of
 from ecglib.evaluation.response import Corruption, exact_copies, leads_mixed, response_card, smoothing_90_ms
 from ecglib.runs import atomic_file, read_manifest, reopened, write_text
 
@@ -59,7 +59,7 @@ def _described(table: pd.DataFrame, metrics: Sequence[Metric], folder: Path, n_c
     """Return rows by metric, with definitions, and how they were made; what is not known is null, not NaN."""
     rows = json.loads(table.to_json(orient="records", double_precision=10))
     manifest = read_manifest(folder, "evaluation")
-    by_metric = {name_of(metric): {"definition": (metric.__doc__ or "").strip().splitlines()[0],
+    by_metric = {name_of(metric): {"definition": definition(metric),
                                    "rows": [row for row in rows if row["metric"] == name_of(metric)]}
                  for metric in metrics}  # fmt: skip
     return {"metrics": by_metric, "control_records": n_controls, "made": manifest}

@@ -26,7 +26,7 @@ from ecglib.figures.sheet import (
     TRACE_LEFT,
 )  # fmt: skip
 from ecglib.signals.cohort import Cohort
-from ecglib.signals.leads import LEADS_8, LEADS_12, to_eight_leads, to_twelve_leads
+from ecglib.signals.leads import LEADS_8, LEADS_12, lead_order, to_eight_leads, to_twelve_leads
 from ecglib.signals.resample import resample
 
 FS_IN, FS = 100, 250  # Hz: what both arms have at most, and what is drawn: 0.1 mm a sample
@@ -61,7 +61,7 @@ def prepare(cohort: Cohort, rows: np.ndarray) -> np.ndarray:
         raise InputError(f"records have {cohort.x.shape[2] / cohort.fs:g} s at {cohort.fs} Hz; expected at least "
                          f"{SECONDS} s at {FS_IN} Hz for a sheet")  # fmt: skip
     x = np.asarray(cohort.x[np.asarray(rows)], np.float64)[:, :, : SECONDS * cohort.fs]
-    x = x[:, [cohort.leads.index(lead) for lead in (LEADS_8 if len(cohort.leads) == 8 else LEADS_12)]]
+    x = x[:, lead_order(cohort.leads, LEADS_8 if len(cohort.leads) == 8 else LEADS_12)]
     x = x if len(cohort.leads) == 8 else to_eight_leads(x)
     x = np.asarray(resample(x, cohort.fs, FS_IN), np.float64)
     x = sosfiltfilt(_band(), x, axis=-1, padtype="even", padlen=3 * FS_IN)

@@ -75,6 +75,8 @@ def read_key(path: Path | str) -> Key:
         data = Path(path).read_bytes()
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; give the key that `make blinded` wrote beside the hand-out") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}); give the file key.json") from None
     try:
         content = json.loads(data)
         assert content["format"] == KEY_FORMAT and isinstance(content["secret"], str)

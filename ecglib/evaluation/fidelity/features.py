@@ -49,8 +49,9 @@ def mmd(c: Comparison, *, classifier: Classifier) -> dict[str, float]:
     Returns
     -------
     dict
-        ``mmd2`` (0 best; may be negative), and ``p``: how often 200 random divisions of both sides together are at
-        least as far apart. A small p says that the populations differ, not by how much; no interval goes with it.
+        ``mmd2`` (0 best; may be negative), and ``p``: how often 200 random divisions of both sides together, one record
+        a patient, are at least as far apart. A small p says that the populations differ, not by how much; no interval
+        goes with it.
 
     Raises
     ------
@@ -65,12 +66,17 @@ def mmd(c: Comparison, *, classifier: Classifier) -> dict[str, float]:
     Source: Gretton et al., A kernel two-sample test, 2012. Equation: mmd.
     """
     x, y = _features(c, classifier)
-    kernel = _gaussian_kernel(np.concatenate([x, y]))
-    rng, first = np.random.default_rng(0), np.arange(len(kernel)) < len(x)
-    divisions = [first, *(rng.permutation(first) for _ in range(PERMUTATIONS if c.whole else 0))]
-    values = mmd2_of_divisions(kernel, np.stack(divisions, axis=1))
-    p = (1 + np.sum(values[1:] >= values[0])) / len(values) if c.whole else np.nan
-    return {"mmd2": float(values[0]), "p": float(p)}
+    kernel, first = _gaussian_kernel(np.concatenate([x, y])), np.arange(len(x) + len(y)) < len(x)
+    value = float(mmd2_of_divisions(kernel, first[:, None])[0])
+    if not c.whole:
+        return {"mmd2": value, "p": np.nan}
+    patients = c.patients()
+    each = [np.unique(patients[role], return_index=True)[1] for role in ("real", "synthetic")]
+    rows = np.concatenate([each[0], len(x) + each[1]])  # one record a patient: two are no two draws
+    rng, first = np.random.default_rng(0), first[rows]
+    divisions = [first, *(rng.permutation(first) for _ in range(PERMUTATIONS))]
+    values = mmd2_of_divisions(kernel[np.ix_(rows, rows)], np.stack(divisions, axis=1))
+    return {"mmd2": value, "p": float((1 + np.sum(values[1:] >= values[0])) / len(values))}
 
 
 def mmd2_of_divisions(kernel: np.ndarray, first: np.ndarray) -> np.ndarray:

@@ -24,8 +24,8 @@ from ecglib.errors import InputError
 from ecglib.evaluation.comparison import Comparison, NotComputable
 from ecglib.evaluation.floor import match
 from ecglib.evaluation.privacy.denoising import Denoises
+from ecglib.evaluation.records import eight_leads
 from ecglib.signals.cohort import Cohort
-from ecglib.signals.leads import to_eight_leads
 from ecglib.signals.load import load_cohort
 
 CONTROLS = ("copies", "copies_5_percent", "fresh")
@@ -55,9 +55,8 @@ class CopyMachine:
     @staticmethod
     def of(cohort: Cohort, like: Denoises) -> CopyMachine:
         """Make the machine that copies a cohort's records."""
-        x = np.asarray(cohort.x[:], np.float32)
-        x = to_eight_leads(x) if x.shape[1] == 12 else x
-        return CopyMachine(like.signals.to_model(torch.from_numpy(x)).flatten(1), like)
+        x = torch.from_numpy(eight_leads(cohort, slice(None)))
+        return CopyMachine(like.signals.to_model(x).flatten(1), like)
 
     def __getattr__(self, name: str) -> Any:
         if name in ("signals", "schedule", "conditions"):

@@ -27,8 +27,8 @@ from ecglib.diffusion.process import Schedule, predict_eps, q_sample
 from ecglib.diffusion.seeds import seeded
 from ecglib.evaluation.comparison import Comparison, NotComputable
 from ecglib.evaluation.privacy.scores import attack, by_patient
+from ecglib.evaluation.records import eight_leads
 from ecglib.signals.cohort import Cohort
-from ecglib.signals.leads import to_eight_leads
 
 LOSS_AT = (0.1, 0.4)  # steps t, as shares of T
 SECMI_AT = 0.2  # and twice as far, and back
@@ -154,8 +154,7 @@ def record_scores(generator: Denoises, cohort: Cohort) -> np.ndarray:
     parts = [np.zeros((0, len(LOSS_AT) + 2))]
     for start in range(0, len(cohort), BATCH):
         rows = slice(start, start + BATCH)
-        x = np.asarray(cohort.x[rows], np.float32)
-        x0 = signals.to_model(torch.from_numpy(to_eight_leads(x) if x.shape[1] == 12 else x).to(device))
+        x0 = signals.to_model(torch.from_numpy(eight_leads(cohort, rows)).to(device))
 
         def denoise(rows: slice = rows) -> Denoise:
             return generator.denoiser(encoded[rows].to(device), beats=beats[rows])

@@ -12,7 +12,7 @@ import pandas as pd
 from ecglib.evaluation.comparison import Comparison, NotComputable
 from ecglib.evaluation.privacy.neighbours import one_each
 from ecglib.evaluation.privacy.scores import LEAST_PATIENTS
-from ecglib.evaluation.privacy.spaces import BEATS, Space, bound, nearest
+from ecglib.evaluation.privacy.spaces import BEATS, Space, bound, evenly, nearest, note_lost
 from ecglib.signals.statements import superclasses
 
 AGE_YEARS = 5.0
@@ -46,6 +46,7 @@ def attribute_inference(c: Comparison, *, space: Space = BEATS) -> dict[str, flo
     Source: the control attack is that of Giomi et al., A unified framework for quantifying privacy risk in synthetic
     data (Anonymeter), 2023; here the gain is a plain difference. Equation: attribute-gain.
     """
+    note_lost(c, space)
     terms = c.once(bound(_right, space))
     values: dict[str, float] = {}
     for k, secret in enumerate(SECRETS):
@@ -90,6 +91,7 @@ def linkage(c: Comparison, *, space: Space = BEATS) -> dict[str, float]:
     Source: an ECG identifies its owner, Biel et al., ECG analysis: a new approach in human identification, 2001. The
     gap is this project's. Equation: linkage-gap.
     """
+    note_lost(c, space)
     terms = c.once(bound(_linked, space))
     linked = terms["synthetic"]
     rates = {}
@@ -149,8 +151,9 @@ def _linked(c: Comparison, space: Space) -> dict[str, np.ndarray]:
         patient = source.map(pd.Series(table["patient_id"].to_numpy(), table["ecg_id"]))  # of the source; NaN: not here
         of_gallery = table["patient_id"].to_numpy()[galleries[role]]
         asked = np.isin(of_gallery, patient.dropna().unique())
-        others = np.flatnonzero(~asked)
-        kept = np.sort(np.concatenate([np.flatnonzero(asked), others[: max(0, n - int(asked.sum()))]]))
+        wanted, others = np.flatnonzero(asked), np.flatnonzero(~asked)
+        wanted = wanted[evenly(len(wanted), min(n, len(wanted)))]
+        kept = np.sort(np.concatenate([wanted, others[: n - len(wanted)]]))
         gallery, names = galleries[role][kept], of_gallery[kept]
         probes = np.flatnonzero(patient.isin(names).to_numpy() & np.isfinite(s).all(axis=1))
         result["synthetic"][probes, k] = names[nearest(s[probes], x[gallery])[1][:, 0]] == patient.to_numpy()[probes]

@@ -9,7 +9,7 @@ import numpy as np
 
 from ecglib.evaluation.comparison import Comparison, NotComputable
 from ecglib.evaluation.privacy.scores import LEAST_PATIENTS, attack, by_patient
-from ecglib.evaluation.privacy.spaces import BEATS, Space, bound, evenly, nearest
+from ecglib.evaluation.privacy.spaces import BEATS, Space, bound, evenly, nearest, note_lost
 
 
 def mir(c: Comparison, *, space: Space = BEATS) -> dict[str, float]:
@@ -42,6 +42,7 @@ def mir(c: Comparison, *, space: Space = BEATS) -> dict[str, float]:
     Source: MIDT-ECG names the metric; its definition is read from public code (synthetic-ehr-benchmarking). Its θ and
     distance are not known, hence θ here. Equation: mir.
     """
+    note_lost(c, space)
     terms = c.once(bound(_gaps, space))
     members, others = (-terms[role][np.isfinite(terms[role][:, 0]), 0] for role in ("train", "real"))
     if c.whole and min(len(members), len(others)) < LEAST_PATIENTS:
@@ -92,9 +93,7 @@ def distance_attack(c: Comparison, *, space: Space = BEATS) -> dict[str, float]:
     few false positives), and Chen et al., GAN-Leaks, 2020 (distance to the nearest sample). Equation: distance-attack.
     """
     c.n("held_out")
-    if c.whole:
-        lost = sum(int(np.isnan(c.terms(role, space.of)).any(axis=1).sum()) for role in ("train", "real", "synthetic"))
-        c.note(f"{lost} records without a place among {space.name} left out" if lost else "")
+    note_lost(c, space)
     terms = c.once(bound(_gaps, space))
     values = attack(c, space.name, {role: terms[role][:, 1] for role in ("train", "real")})
     plain = attack(c, f"uncalibrated {space.name}", {role: terms[role][:, 0] for role in ("train", "real")})

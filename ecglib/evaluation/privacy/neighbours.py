@@ -9,7 +9,7 @@ import numpy as np
 
 from ecglib.evaluation.comparison import Comparison, NotComputable
 from ecglib.evaluation.privacy.scores import LEAST_PATIENTS, clopper_pearson
-from ecglib.evaluation.privacy.spaces import BEATS, Space, bound, evenly, nearest
+from ecglib.evaluation.privacy.spaces import BEATS, Space, bound, evenly, nearest, note_lost
 
 
 def adversarial_accuracy(d_ts: np.ndarray, d_tt: np.ndarray, d_st: np.ndarray, d_ss: np.ndarray) -> float:
@@ -53,6 +53,7 @@ def nnaa(c: Comparison, *, space: Space = BEATS) -> dict[str, float]:
     Source: Yale et al., Generation and evaluation of privacy preserving synthetic health data, 2020. MIDT-ECG reports
     it; its distance is not known. Equation: nnaa.
     """
+    note_lost(c, space)
     terms = c.once(bound(_above, space))
     values = {}
     for key, role, column in (("aa train", "train", 0), ("aa test", "real", 1)):
@@ -93,6 +94,7 @@ def dcr(c: Comparison, *, space: Space = BEATS) -> dict[str, float]:
     """
     # Why distinct: a poor generator's records may all be nearest to one odd record, which is a member by a coin's toss.
     # Whose record it is that is nearest to many is one toss, not many: so the exact interval is that of distinct ones.
+    note_lost(c, space)
     terms = c.once(bound(_ratios, space))
     synthetic, real = terms["synthetic"], terms["real"]
     synthetic, real = synthetic[np.isfinite(synthetic).all(axis=1)], real[np.isfinite(real)]

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ecglib.evaluation.comparison import Comparison
 from ecglib.evaluation.typical_beat import AFTER_S, BEFORE_S, FS, Unmeasurable, at_500_hz, typical_beat
 from ecglib.parallel import in_order
 from ecglib.signals.cohort import Cohort
@@ -118,6 +119,13 @@ def nearest(x: np.ndarray, y: np.ndarray, k: int = 1, *, itself: bool = False) -
 def bound(function: Callable[..., Any], space: Space) -> Callable[..., Any]:
     """Return the function with its argument `space` given: the same object each time, so that results can be kept."""
     return partial(function, space=space)
+
+
+def note_lost(c: Comparison, space: Space) -> None:
+    """Say how many records of members, others and synthetic ones have no place in a space, and so are left out."""
+    if c.whole:
+        lost = sum(int(np.isnan(c.terms(role, space.of)).any(axis=1).sum()) for role in ("train", "real", "synthetic"))
+        c.note(f"{lost} records without a place among {space.name} left out" if lost else "")
 
 
 def evenly(n: int, most: int) -> np.ndarray:

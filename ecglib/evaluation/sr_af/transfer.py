@@ -134,10 +134,11 @@ def source_patients(synthetic: Cohort, asked: Cohort | None) -> np.ndarray:
 
     A source that is not there stands for a patient of its own.
     """
-    source = synthetic.table.get("source_ecg_id", synthetic.table["ecg_id"])
+    told = "source_ecg_id" in synthetic.table  # else a record's own number says nothing of real ones
+    source = synthetic.table["source_ecg_id" if told else "ecg_id"]
     patient = pd.Series(np.nan, source.index, dtype=object)
-    if asked is not None:
-        patient = source.map(asked.table.set_index("ecg_id")["patient_id"]).astype(object)
+    if asked is not None and told:
+        patient = source.map(asked.table.set_index("ecg_id")["patient_id"].astype(str)).astype(object)
     return patient.where(patient.notna(), "source " + source.astype(str)).astype(str).to_numpy()
 
 

@@ -142,7 +142,8 @@ def paired_difference(ours: np.ndarray, theirs: np.ndarray, seed: int = 0) -> tu
     Returns
     -------
     value, low, high : float
-        Test patients and training seeds vary in the interval; with one seed only patients do.
+        Test patients and training seeds vary in the interval; with one seed only patients do. Drawing a few seeds again
+        understates how much seeds vary: where they vary more than patients, five cover 84 % instead of 95, three 75 %.
     """
     gap = ours - theirs
     n_seeds, draws = gap.shape

@@ -15,9 +15,8 @@ from tqdm import trange
 
 from ecglib.errors import InputError
 from ecglib.evaluation.classifier import CLASSES, standard, targets, youden
-from ecglib.evaluation.records import blocks
+from ecglib.evaluation.records import blocks, eight_leads
 from ecglib.signals.cohort import Cohort
-from ecglib.signals.leads import to_eight_leads
 
 DEPTHS = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
 KERNEL, WIDTH = 5, 64
@@ -94,17 +93,20 @@ class XResNet1d(nn.Module):
 
 @dataclass(frozen=True, eq=False)
 class XResNetClassifier:
-    """A trained network, its leads' scale, and thresholds of fold 9; used as `RocketClassifier`."""
+    """A trained network, its leads' scale, thresholds of fold 9 and sampling rate; used as `RocketClassifier`."""
 
     network: XResNet1d
     mean: np.ndarray
     scale: np.ndarray
     thresholds: np.ndarray
     device: str
+    fs: int
 
     @torch.no_grad()
     def probabilities(self, cohort: Cohort) -> np.ndarray:
         """Return each record's probability of the five superclasses: float64 (n_records, 5)."""
+        if cohort.fs != self.fs:
+            raise InputError(f"cohort has fs={cohort.fs} Hz; the network was trained at {self.fs} Hz: resample it")
         parts = [torch.sigmoid(self.network(standard(cohort, block, self.mean, self.scale).to(self.device))).cpu()
                  for block in blocks(len(cohort))]  # fmt: skip
         return torch.cat(parts).double().numpy()
@@ -139,7 +141,7 @@ def train_xresnet(train: Cohort, validation: Cohort, *, depth: int = 101, width:
     if len(train) < 2 or len(validation) < 2 or train.fs != validation.fs:
         raise InputError(f"train has {len(train)} records at {train.fs} Hz and validation {len(validation)} at "
                          f"{validation.fs} Hz; expected at least two in each, at one rate")  # fmt: skip
-    x = to_eight_leads(np.asarray(train.x[:1000], np.float32))
+    x = eight_leads(train, slice(1000))
     mean, scale = x.mean(axis=(0, 2)), x.std(axis=(0, 2)).clip(1e-3)
     y = torch.from_numpy(targets(train)).to(device)
     draw = torch.Generator().manual_seed(seed)
@@ -158,7 +160,7 @@ def train_xresnet(train: Cohort, validation: Cohort, *, depth: int = 101, width:
                 optimiser.step()
                 schedule.step()
     network = network.eval().requires_grad_(False)
-    trained = XResNetClassifier(network, mean, scale, np.full(len(CLASSES), 0.5), device)
+    trained = XResNetClassifier(network, mean, scale, np.full(len(CLASSES), 0.5), device, train.fs)
     truth, chance = targets(validation), trained.probabilities(validation)
     points = np.array([youden(truth[:, k], chance[:, k]) for k in range(len(CLASSES))])
-    return XResNetClassifier(network, mean, scale, points, device)
+    return XResNetClassifier(network, mean, scale, points, device, train.fs)
