@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from numbers import Number
 from typing import Any, get_args, get_origin
 
 from ecglib.errors import InputError, choose
@@ -239,6 +240,8 @@ _TUPLES = {leaf.name: get_args(leaf.type)[0] for group in _GROUPS for leaf in fi
 def _as_type(key: str, value: Any, like: Any) -> Any:
     """Return `value` with the type of `like`; an int may stand for a float and a list for a tuple, nothing else."""
     wanted = type(like).__name__
+    if isinstance(value, Number) and hasattr(value, "item"):  # of NumPy, which is not imported here
+        value = value.item()
     if isinstance(like, tuple) and isinstance(value, list | tuple):
         item = _TUPLES[key.rpartition(".")[2]]
         if value and all(type(v) is item for v in value):

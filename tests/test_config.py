@@ -3,6 +3,7 @@
 import json
 import warnings
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -105,3 +106,10 @@ def test_what_is_missing_is_no_default(absent):
     (tree[group] if leaf else tree).pop(leaf or group)
     with pytest.raises(InputError, match=f"config lacks {absent}"):
         Config.from_json(json.dumps(tree))
+
+
+def test_numbers_of_numpy_are_numbers():
+    config = Config.preset("smoke").override({"seed": np.int64(3), "conditions.drop": np.float32(0.5)})
+    assert config == Config.from_json(config.to_json()) and config.seed == 3 and type(config.seed) is int
+    with pytest.raises(InputError, match="seed"):
+        Config.preset("smoke").override({"seed": np.float64(3)})

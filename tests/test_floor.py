@@ -10,7 +10,7 @@ from test_comparison import amplitude_gap, with_source
 
 from ecglib.evaluation import Comparison, evaluate
 from ecglib.evaluation.clinical import age_and_sex
-from ecglib.evaluation.floor import floor_comparisons, match
+from ecglib.evaluation.floor import STAND_INS, floor_comparisons, match
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,8 @@ def synthetic(real):
 
 def test_from_train_at_equal_n(real, synthetic):
     train = random_cohort(100, seed=2, first_id=501)
-    (floor,), note = floor_comparisons(Comparison(real, synthetic, train=train), 0)
+    (floor, second), note = floor_comparisons(Comparison(real, synthetic, train=train), 0)  # 100 records, 40 a set
+    assert not set(floor.table("synthetic")["ecg_id"]) & set(second.table("synthetic")["ecg_id"])
     assert note == "" and floor.n("real") == floor.n("synthetic") == 40
     stand_in = floor.table("synthetic")
     assert set(stand_in["patient_id"]) <= set(train.table["patient_id"])
@@ -104,3 +105,12 @@ def test_halves_are_read_by_trees_that_did_not_learn_from_them(monkeypatch):
     synthetic = with_source(replace(real, table=real.table.assign(ecg_id=2000 + np.arange(240))), real.table["ecg_id"])
     table = evaluate(Comparison(real, synthetic), [age_and_sex], resamples=0).set_index("key")
     assert 0.35 < table.loc["sex_auc", "floor"] < 0.65 and table.loc["age_mae", "floor"] > 12
+
+
+def test_a_floor_is_the_mean_over_disjoint_sets_of_training_records(real, synthetic):
+    train = random_cohort(400, seed=2, first_id=501)
+    sets, note = floor_comparisons(Comparison(real, synthetic, train=train), 0)
+    ids = np.concatenate([one.table("synthetic")["ecg_id"] for one in sets])
+    assert len(sets) == STAND_INS and note == "" and len(np.unique(ids)) == len(ids) == 40 * STAND_INS
+    row = evaluate(Comparison(real, synthetic, train=train), [amplitude_gap], resamples=0).iloc[0]
+    assert row.floor == pytest.approx(np.mean([amplitude_gap(one)["mean"] for one in sets]))

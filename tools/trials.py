@@ -2,8 +2,9 @@
 
 TRIALS.csv has the columns ``name``, ``preset``, ``seed``, ``samplers`` (few, three or all) and ``changes``, JSON of
 the dotted names of `Config` and their values. Each row is trained below ``work/ablations/runs/``, unless a cell of
-``make ablations`` trained the same, and sampled; OUT.csv has a row a trial and sampler, and the floor: real records
-against other real ones. What OUT.csv holds is not done again, so the command can be stopped.
+``make ablations`` trained the same, and sampled; OUT.csv has a row a trial and sampler, and the floor of each preset
+and seed: real records against other real ones, mean over five sets of them. What OUT.csv holds is not done again, so
+the command can be stopped.
 Trials run side by side with one thread each: two that share two cores do more steps a second than one that has both.
 """
 
@@ -32,6 +33,7 @@ FEW = (("ddpm", 50, "even"), ("dpmpp", 25, "log-snr"))
 THREE = (("ddpm", 200, "even"), ("ddim", 25, "log-snr"), ("dpmpp", 25, "log-snr"))
 ALL = (*FEW, ("ddpm", 200, "even"), ("ddim", 25, "even"), ("ddim", 25, "log-snr"), ("dpmpp", 25, "even"),
        ("dpmpp-sde", 25, "log-snr"))  # fmt: skip
+SETS = 5  # of a floor: one alone may be half of it, or twice
 SAMPLERS = {"few": FEW, "three": THREE, "all": ALL}
 
 
@@ -72,19 +74,27 @@ def cohort_of(config: Config) -> tuple[Study, Cohort]:
     return study, study.open_cohort() if (study.folder / "cohort" / MANIFEST).exists() else study.prepare()
 
 
+def floor(config: Config) -> pd.DataFrame:
+    """Measure real records against others of the training patients, `SETS` times, none twice; one row, their mean."""
+    members, _, test = cohort_of(config)[1].split()
+    real = test.select(np.arange(min(len(test), config.cohort.n_evaluate)))
+    order = np.random.default_rng(0).permutation(len(members))
+    sets = [np.sort(order[k * len(real) : (k + 1) * len(real)]) for k in range(SETS)]
+    found = pd.DataFrame([measure(real, members.select(rows)) for rows in sets if len(rows) == len(real)])
+    return pd.DataFrame([{"name": f"floor of {config.name}", "sampler": "none", "seed": config.seed, **found.mean()}])
+
+
 def trial(name: str, config: Config, samplers: str = "few") -> list[dict]:
-    """Train and measure one configuration: the floor, then a row a sampler."""
+    """Train and measure one configuration: a row a sampler."""
     study, cohort = cohort_of(config)
-    members, _, test = cohort.split()
+    test = cohort.split()[2]
     real = test.select(np.arange(min(len(test), config.cohort.n_evaluate)))
     learnt, run = training_of(study, config)  # shared with `make ablations`
     train(learnt, cohort, run)
     log = pd.DataFrame(read_log(run))
     minutes = (log["seconds_per_step"] * log["step"].diff().fillna(log["step"])).sum() / 60
     generator = Generator.load(run)
-    rows = np.random.default_rng(0).choice(len(members), len(real), replace=False)
-    others = measure(real, members.select(np.sort(rows)))
-    rows_out = [{"name": f"floor of {config.name}", "sampler": "none", "seed": config.seed, **others}]
+    rows_out = []
     for sampler, steps, spacing in SAMPLERS[samplers]:
         began = time.perf_counter()
         samples = generator.sample(real.table, sampler=sampler, steps=steps, spacing=spacing, seed=config.seed)
@@ -104,15 +114,17 @@ def main(trials: Path, out: Path) -> None:
     """Do every row of `trials` that `out` does not hold, as many at once as there are cores."""
     made = {"commit": commit(), "torch": torch.__version__, "date": str(datetime.date.today())}
     known = pd.read_csv(out, comment="#") if out.exists() else pd.DataFrame({"name": [], "seed": []})
-    todo = []
+    todo, floors = [], {}
     for row in pd.read_csv(trials).itertuples():
+        if not ((known["name"] == f"floor of {row.preset}") & (known["seed"] == row.seed)).any():
+            floors[row.preset, row.seed] = Config.preset(row.preset).override({"seed": int(row.seed)})
         if not ((known["name"] == row.name) & (known["seed"] == row.seed)).any():
             config = Config.preset(row.preset).override({**json.loads(row.changes), "seed": int(row.seed)})
             cohort_of(config)  # before processes that share it
             todo.append((row.name, config, row.samplers))
-    for new in Parallel(n_jobs=-1, return_as="generator_unordered")(delayed(rows_of)(*each) for each in todo):
-        new = new.assign(**made)
-        known = pd.concat([known, new]).drop_duplicates(["name", "sampler", "seed"])  # a floor comes with each trial
+    tasks = [*(delayed(floor)(config) for config in floors.values()), *(delayed(rows_of)(*each) for each in todo)]
+    for new in Parallel(n_jobs=-1, return_as="generator_unordered")(tasks):
+        known = pd.concat([known, new.assign(**made)])
         with atomic_file(out) as temporary:
             head = "# command: python tools/trials.py tools/trials.csv book/results/trials.csv\n"
             temporary.write_text(head + known.to_csv(index=False, float_format="%.4g"), encoding="utf-8")

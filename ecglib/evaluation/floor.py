@@ -11,14 +11,16 @@ import pandas as pd
 from ecglib.evaluation.comparison import Comparison
 from ecglib.signals.statements import superclasses
 
-SPLITS = 10  # random halvings of `real` that the floor is averaged over where no train records are given
+STAND_INS = 5  # sets of training records that the floor is averaged over: one alone may be half of it, or twice
+SPLITS = 10  # random halvings of `real`, where no train records are given
 
 
 def floor_comparisons(comparison: Comparison, seed: int) -> tuple[list[Comparison], str]:
     """Return comparisons of real with real records, and how they differ from the comparison itself.
 
     With `train`: for each synthetic record one training record of a patient outside `real`, of the same statements,
-    sex and age where possible, each used once. Without: two halves of `real` that share no patient, `SPLITS` times.
+    sex and age where possible; and again from those left, `STAND_INS` times or as often as they suffice: each is used
+    once. Without: two halves of `real` that share no patient, `SPLITS` times.
 
     Parameters
     ----------
@@ -36,9 +38,9 @@ def floor_comparisons(comparison: Comparison, seed: int) -> tuple[list[Compariso
     """
     rng = np.random.default_rng([seed, 1])
     if comparison.train is not None:
-        stand_in, note = _from_train(comparison, rng)
-        if stand_in is not None:
-            return [stand_in], note
+        stand_ins, note = _from_train(comparison, rng)
+        if stand_ins:
+            return stand_ins, note
     halves = [half for _ in range(SPLITS) if (half := _two_halves(comparison, rng)) is not None]
     if not halves:
         return [], "no floor: real holds a single patient"
@@ -85,20 +87,20 @@ def _sets(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     return statements.to_numpy(str), statements.map(above).to_numpy(str)
 
 
-def _from_train(comparison: Comparison, rng: np.random.Generator) -> tuple[Comparison | None, str]:
+def _from_train(comparison: Comparison, rng: np.random.Generator) -> tuple[list[Comparison], str]:
     assert comparison.train is not None
-    train, asked = comparison.train, comparison.synthetic.table
-    free = np.flatnonzero(~train.table["patient_id"].isin(comparison.real.table["patient_id"]))
-    if len(free) == 0:
-        return None, ""
-    found = match(asked, train.table.iloc[free], rng)
-    kept = found >= 0
-    chosen = train.select(free[found[kept]])
+    train, asked, stand_ins = comparison.train, comparison.synthetic.table, []
     source = pd.Series(-1, index=asked.index) if "source_ecg_id" not in asked else asked["source_ecg_id"]
-    table = chosen.table.assign(source_ecg_id=source.to_numpy()[kept])
-    stand_in = comparison.against(replace(chosen, table=table))
-    short = "" if kept.all() else f"floor at n = {kept.sum()}: train has no more records of other patients"
-    return stand_in, short
+    free = np.flatnonzero(~train.table["patient_id"].isin(comparison.real.table["patient_id"]))
+    while len(free) and len(stand_ins) < STAND_INS and (not stand_ins or len(free) >= len(asked)):
+        found = match(asked, train.table.iloc[free], rng)
+        kept = found >= 0
+        chosen = train.select(free[found[kept]])
+        table = chosen.table.assign(source_ecg_id=source.to_numpy()[kept])
+        stand_ins.append(comparison.against(replace(chosen, table=table)))
+        free = np.delete(free, found[kept])
+    whole = not stand_ins or kept.all()
+    return stand_ins, "" if whole else f"floor at n = {kept.sum()}: train has no more records of other patients"
 
 
 def _two_halves(comparison: Comparison, rng: np.random.Generator) -> Comparison | None:
