@@ -4,10 +4,13 @@ from functools import cache
 
 import numpy as np
 import pytest
+from cohorts import random_cohort
 
 from ecglib.errors import InputError
-from ecglib.evaluation import beat_marks, delineate
+from ecglib.evaluation import Comparison, beat_marks, delineate, evaluate
+from ecglib.evaluation.fidelity import ilce
 from ecglib.evaluation.measurements import BEAT_MARKS, MEASURES
+from ecglib.evaluation.rhythm import rr_coherence
 from ecglib.signals import LEADS_8, LEADS_12, Cohort, load_cohort, to_eight_leads, to_twelve_leads
 
 FS = 500
@@ -152,3 +155,16 @@ class TestVirtualPatients:
 
     def test_long_pr_is_long(self):
         assert self.carrying("1AVB")["pr_ms"].median() > 200
+
+
+@pytest.mark.parametrize("n_times", [5, 20, 999])
+def test_records_too_short_to_measure_say_so(n_times):
+    assert delineate(np.zeros((2, 12, n_times)), 500)["reason"].tolist() == ["shorter than 2 s"] * 2
+
+
+def test_too_short_records_leave_the_other_metrics_alone():
+    short = random_cohort(20, n_times=100)
+    table = evaluate(Comparison(short, random_cohort(20, n_times=100, seed=1)), [rr_coherence, ilce], resamples=0)
+    table = table.set_index("metric")
+    assert table.loc["rr_coherence", "reason"].startswith("not computed because")
+    assert (table.loc["ilce", "n"] == 20).all()

@@ -10,7 +10,7 @@ import pandas as pd
 
 from ecglib.errors import InputError
 from ecglib.evaluation.delineation import Marks, mark, p_height
-from ecglib.evaluation.typical_beat import BEFORE_S, FS, TypicalBeat, Unmeasurable, at_500_hz, typical_beat
+from ecglib.evaluation.typical_beat import BEFORE_S, FS, LEAST_S, TypicalBeat, Unmeasurable, at_500_hz, typical_beat
 from ecglib.parallel import chunked, in_order
 from ecglib.signals.cohort import Cohort
 from ecglib.signals.leads import LEADS_8, LEADS_12, lead_order, to_twelve_leads
@@ -117,6 +117,9 @@ def _typical_beats(x: np.ndarray, fs: int, leads: tuple[str, ...]) -> Iterator[T
         raise InputError(f"fs={fs} Hz; expected at least {LEAST_HZ} Hz: waves cannot be delineated below")
     eight = len(leads) == len(LEADS_8)
     order = lead_order(leads, LEADS_8 if eight else LEADS_12)
+    if x.shape[2] < LEAST_S * fs:  # the filter would not take a few samples
+        yield from [f"shorter than {LEAST_S:g} s"] * len(x)
+        return
     for start in range(0, len(x), BLOCK):
         block = np.asarray(x[start : start + BLOCK], np.float64)[:, order]
         finite = np.asarray(np.isfinite(block).all(axis=(1, 2)))

@@ -3,6 +3,7 @@
 import numpy as np
 from scipy.stats import wasserstein_distance
 
+from ecglib.errors import InputError
 from ecglib.evaluation.comparison import Comparison, NotComputable
 from ecglib.signals import Cohort, in_group
 from ecglib.signals.beats import rhythm_table
@@ -32,7 +33,7 @@ def rr_coherence(c: Comparison) -> dict[str, float]:
     Raises
     ------
     NotComputable
-        If no rhythm has that many.
+        If no rhythm has that many, or records are too short to find beats in.
 
     Notes
     -----
@@ -42,7 +43,10 @@ def rr_coherence(c: Comparison) -> dict[str, float]:
     Source: this project; that it is needed was learnt from SSSD-ECG's public samples, whose sinus rhythm is three
     times too irregular (measured once on them, November 2026), unseen by its blinded test. Equation: rr-coherence.
     """
-    real, synthetic = c.terms("real", rr_cv), c.terms("synthetic", rr_cv)
+    try:
+        real, synthetic = c.terms("real", rr_cv), c.terms("synthetic", rr_cv)
+    except InputError as error:
+        raise NotComputable(str(error)) from None
     lost = int(np.isnan(real).sum() + np.isnan(synthetic).sum())
     if lost:
         c.note(f"{lost} records with fewer than 3 beats left out")
