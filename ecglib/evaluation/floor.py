@@ -89,7 +89,8 @@ def _sets(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
 
 def _from_train(comparison: Comparison, rng: np.random.Generator) -> tuple[list[Comparison], str]:
     assert comparison.train is not None
-    train, asked, stand_ins = comparison.train, comparison.synthetic.table, []
+    train, asked = comparison.train, comparison.synthetic.table
+    stand_ins: list[Comparison] = []
     source = pd.Series(-1, index=asked.index) if "source_ecg_id" not in asked else asked["source_ecg_id"]
     free = np.flatnonzero(~train.table["patient_id"].isin(comparison.real.table["patient_id"]))
     while len(free) and len(stand_ins) < STAND_INS and (not stand_ins or len(free) >= len(asked)):
