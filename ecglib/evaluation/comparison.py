@@ -134,9 +134,8 @@ class Comparison:
             raise NotComputable("synthetic.table has no column source_ecg_id, so no record has a real partner")
         real = self._partners[synthetic]
         paired = real >= 0
-        return self._all_terms("real", function)[real[paired]], self._all_terms("synthetic", function)[
-            synthetic[paired]
-        ]
+        rows = {"real": real[paired], "synthetic": synthetic[paired]}
+        return self._all_terms("real", function)[rows["real"]], self._all_terms("synthetic", function)[rows["synthetic"]]
 
     def pair_terms(self, function: PairTerms) -> np.ndarray:
         """Return terms of pairs of records: what no term of either alone can say.
@@ -164,8 +163,7 @@ class Comparison:
             self._memo[key] = self._partners, whole  # the partners too: while they live, their id is their own
         return self._memo[key][1][rows[paired[rows]]]
 
-    def once(self, function: Callable[[Comparison], dict[str, np.ndarray]],
-             *roles: str) -> dict[str, np.ndarray]:  # fmt: skip
+    def once(self, function: Callable[[Comparison], dict[str, np.ndarray]], *roles: str) -> dict[str, np.ndarray]:
         """Return terms of all records of all roles together, such as scores of a classifier that tells them apart.
 
         Parameters
