@@ -134,8 +134,8 @@ class Comparison:
             raise NotComputable("synthetic.table has no column source_ecg_id, so no record has a real partner")
         real = self._partners[synthetic]
         paired = real >= 0
-        rows = {"real": real[paired], "synthetic": synthetic[paired]}
-        return self._all_terms("real", function)[rows["real"]], self._all_terms("synthetic", function)[rows["synthetic"]]
+        of_real, of_synthetic = (self._all_terms(role, function) for role in ("real", "synthetic"))
+        return of_real[real[paired]], of_synthetic[synthetic[paired]]
 
     def pair_terms(self, function: PairTerms) -> np.ndarray:
         """Return terms of pairs of records: what no term of either alone can say.
