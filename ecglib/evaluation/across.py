@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from ecglib.errors import InputError
-from ecglib.evaluation.floor import match
+from ecglib.evaluation.floor import first_half, match
 from ecglib.signals.cohort import Cohort
 
 
@@ -68,12 +68,10 @@ def halves(cohort: Cohort, seed: int = 0) -> tuple[Cohort, Cohort]:
     InputError
         If there is one patient only.
     """
-    patients, sizes = np.unique(cohort.table["patient_id"], return_counts=True)
-    if len(patients) < 2:
-        raise InputError(f"cohort has {len(patients)} patient; two halves need two")
-    order = np.random.default_rng(seed).permutation(len(patients))
-    cut = int(np.searchsorted(np.cumsum(sizes[order]), len(cohort) / 2)) + 1
-    first = cohort.table["patient_id"].isin(patients[order[: min(cut, len(patients) - 1)]]).to_numpy()
+    patients = cohort.table["patient_id"]
+    if patients.nunique() < 2:
+        raise InputError(f"cohort has {patients.nunique()} patient; two halves need two")
+    first = first_half(patients.to_numpy(), np.random.default_rng(seed))
     return cohort.select(first), cohort.select(~first)
 
 

@@ -104,15 +104,28 @@ def _from_train(comparison: Comparison, rng: np.random.Generator) -> tuple[list[
     return stand_ins, "" if whole else f"floor at n = {kept.sum()}: train has no more records of other patients"
 
 
+def first_half(patients: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Say which records are in the first of two (nearly) equal halves that share no patient: bool (n,).
+
+    Parameters
+    ----------
+    patients : array (n,)
+        Whose each record is; two patients at least.
+    rng : Generator
+        Orders the patients.
+    """
+    names, sizes = np.unique(patients, return_counts=True)
+    order = rng.permutation(len(names))
+    cut = int(np.searchsorted(np.cumsum(sizes[order]), len(patients) / 2)) + 1
+    return np.isin(patients, names[order[: min(cut, len(names) - 1)]])
+
+
 def _two_halves(comparison: Comparison, rng: np.random.Generator) -> Comparison | None:
     real = comparison.real
     patients = comparison.patients()["real"]
-    names, sizes = np.unique(patients, return_counts=True)
-    if len(names) < 2:
+    if len(set(patients)) < 2:
         return None
-    order = rng.permutation(len(names))
-    cut = int(np.searchsorted(np.cumsum(sizes[order]), len(real) / 2)) + 1
-    first = np.isin(patients, names[order[: min(cut, len(names) - 1)]])
+    first = first_half(patients, rng)
     a, b = np.flatnonzero(first), np.flatnonzero(~first)
     found = match(real.table.iloc[b], real.table.iloc[a], rng)
     partners = np.full(len(real), -1)

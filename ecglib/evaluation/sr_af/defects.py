@@ -114,7 +114,7 @@ def leak_of_scaling(values: np.ndarray, truth: np.ndarray, patients: np.ndarray,
     patients : (n_records,)
         Whose record each is: splits are by patient.
     n_train : int
-        Patients to train on; the rest is tested.
+        Patients to train on, 5 at least, whom the classifier takes for neighbours; the rest is tested.
     rounds : int
         Random splits.
     seed : int
@@ -122,16 +122,17 @@ def leak_of_scaling(values: np.ndarray, truth: np.ndarray, patients: np.ndarray,
     Returns
     -------
     float64 (rounds, 2)
-        Macro F1 with the scaler fitted on all records (the fault), and on the training records only.
+        Macro F1 with the scaler fitted on all records (the fault), and on the training records only; NaN where all
+        who were drawn for training are of one class.
 
     Raises
     ------
     InputError
-        If there are not more patients than `n_train`.
+        If `n_train` is below 5, or there are not more patients.
     """
     names = np.unique(patients)
-    if not 2 <= n_train < len(names):
-        raise InputError(f"n_train={n_train} of {len(names)} patients; expected at least 2, and some left to test")
+    if not 5 <= n_train < len(names):
+        raise InputError(f"n_train={n_train} of {len(names)} patients; expected at least 5, and some left to test")
     rng, result = np.random.default_rng([seed, 6]), np.full((rounds, 2), np.nan)
     for row in result:
         train = np.isin(patients, rng.permutation(names)[:n_train])
