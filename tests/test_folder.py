@@ -242,6 +242,25 @@ def test_ages_over_89(records: Path) -> None:
     table = read_folder(records).table
     np.testing.assert_equal(table["age"][:4].tolist(), [90, 90, np.nan, 90])
     assert table["age_over_89"][:4].tolist() == [True, True, False, True]
+    edit(records, put("age_over_89", "TRUE", 3))  # a spreadsheet's way
+    assert read_folder(records).table["age_over_89"][:4].tolist() == [True, True, False, True]
+    edit(records, put("age_over_89", "perhaps", 3))
+    with pytest.raises(InputError, match="row 5, column age_over_89: 'perhaps' is not true, false or nothing"):
+        read_folder(records)
+
+
+def test_names_made_of_digits_lose_none(records: Path) -> None:
+    uids = [f"{10**16 + k}" for k in range(24)]
+    edit(records, lambda table: table.__setitem__("uid", uids))
+    edit(records, lambda table: table.__setitem__("room", "1_0"))
+    table = read_folder(records).table
+    assert table["uid"].tolist() == uids and set(table["room"]) == {"1_0"}
+
+
+def test_a_quotation_mark_that_is_not_closed(records: Path) -> None:
+    edit(records, put("ward", "x" * 140_000))
+    with pytest.raises(InputError, match="line 5: field larger than field limit .*; is a quotation mark not closed"):
+        read_folder(records)
 
 
 @given(st.lists(st.sampled_from(list(STATEMENTS.index)), unique=True), st.sampled_from([" ", ";", "+", ", ", " \t"]))

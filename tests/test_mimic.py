@@ -1,6 +1,7 @@
 """MIMIC-IV-ECG: the translation of report lines, and a small tree in its layout, sound and broken."""
 
 import re
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,13 @@ from mimic_tree import LEADS, NOT_MEASURED, write_mimic
 from ecglib.errors import InputError
 from ecglib.signals import LEADS_12, STATEMENTS, Cohort
 from ecglib.signals.readers.mimic import read_mimic
-from ecglib.signals.readers.mimic_statements import phrase_table, to_statements, translate, untranslated
+from ecglib.signals.readers.mimic_statements import (
+    TERRITORIES,
+    phrase_table,
+    to_statements,
+    translate,
+    untranslated,
+)
 
 REPORTS = {
     1: ("Sinus rhythm.", "Normal ECG"),
@@ -60,6 +67,28 @@ def test_the_table_of_phrases_is_sound() -> None:
     assert set(table.loc[diagnostic, "likelihood"]) == {50.0, 100.0} and set(table["likelihood"]) == {0.0, 50.0, 100.0}
     assert not (diagnostic & table["normal"] & (table["statement"] != "NORM")).any()
     assert (table["phrase"] == table["phrase"].str.strip().str.lower()).all()
+
+
+INFARCT = {"inferior": "IMI", "anteroseptal": "ASMI", "anterior": "AMI", "septal": "ASMI", "lateral": "LMI",
+           "posterior": "PMI"}  # fmt: skip
+ISCHEMIA = {"inferior": "ISCIN", "anteroseptal": "ISCAS", "anterior": "ISCAN", "septal": "ISCAS", "lateral": "ISCLA"}
+AS_ONE = {  # statements of PTB-XL for two territories
+    frozenset({"IMI", "LMI"}): {"ILMI"}, frozenset({"IMI", "PMI"}): {"IPMI"}, frozenset({"AMI", "LMI"}): {"ALMI"},
+    frozenset({"AMI", "ASMI"}): {"ASMI"}, frozenset({"ISCIN", "ISCLA"}): {"ISCIL"},
+    frozenset({"ISCAN", "ISCLA"}): {"ISCAL"}, frozenset({"ISCAN", "ISCAS"}): {"ISCAS"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("between", [" and ", " & ", "/", "-"])
+@pytest.mark.parametrize("line, statement", [
+    ("{} infarct", INFARCT), ("{} ST elevation, consider acute infarct", INFARCT),
+    ("{} T wave changes may be due to myocardial ischemia", ISCHEMIA),
+    ("Abnormal T, consider ischemia, {} leads", ISCHEMIA)])  # fmt: skip
+def test_two_territories_in_any_order_are_both_kept(line, statement, between):
+    for two in permutations(TERRITORIES, 2):
+        said = frozenset(statement[one] for one in two if one in statement)
+        found = set(translate(line.format(between.join(two)))[0]) - {"TAB_"}
+        assert found == AS_ONE.get(said, said), two
 
 
 @pytest.mark.parametrize("phrase", phrase_table()["phrase"].unique())
@@ -263,7 +292,9 @@ def test_age_and_sex_come_from_mimic_iv(tree: Path) -> None:
     people = pd.DataFrame({"subject_id": subjects[:3], "gender": ["F", "M", "?"], "anchor_age": [60, 91, 85],
                            "anchor_year": [2170, 2175, 2174], "anchor_year_group": "2008 - 2010"})  # fmt: skip
     people.to_csv(tree / "patients.csv", index=False)
-    table = read_mimic(tree).table  # ECGs of 2180
+    cohort = read_mimic(tree)
+    table = cohort.table  # ECGs of 2180
+    assert cohort.notes["set_unknown"]["age"] == 2 and cohort.notes["set_unknown"]["sex"] == 4
     np.testing.assert_array_equal(table["age"][::2], [70, 90, 90, np.nan])
     np.testing.assert_array_equal(table["sex"][::2], [1, 0, np.nan, np.nan])
     assert table["age_over_89"][::2].tolist() == [False, True, True, False]

@@ -13,7 +13,7 @@ from handmade import make_cohort
 from ecglib.errors import InputError
 from ecglib.signals import STATEMENTS, Cohort, einthoven_residual, load_cohort, read_ptbxl, save_ptbxl_layout
 from ecglib.signals.readers.metadata import parse_codes
-from ecglib.signals.readers.ptbxl import _version, read_table
+from ecglib.signals.readers.ptbxl import _source, _version, read_table
 from ecglib.signals.readers.records import choose_records
 
 
@@ -184,15 +184,24 @@ def test_smaller_parts_lie_in_larger_ones() -> None:
 def test_synthetic_records_never_come_back_as_real(layout: Path) -> None:
     assert read_ptbxl(layout).source == "synthetic by hand"
     (layout / "manifest.json").unlink()
-    assert read_ptbxl(layout).source == "synthetic (ptb-xl)"
+    assert read_ptbxl(layout).source == "synthetic (ptb-xl layout)"
     edit(layout, lambda table: table.__setitem__("synthetic", "yes"))
     with pytest.raises(InputError, match="'yes' is not true, false or nothing"):
         read_ptbxl(layout)
     edit(layout, lambda table: table.drop(columns="synthetic", inplace=True))
-    assert read_ptbxl(layout).source == "synthetic (ptb-xl)"  # the headers say so, too
+    assert read_ptbxl(layout).source == "synthetic (ptb-xl layout)"  # the headers say so, too
     for path in layout.rglob("*.hea"):
         path.write_text("".join(line for line in path.read_text().splitlines(True) if not line.startswith("#")))
-    assert read_ptbxl(layout).source == "ptb-xl"
+    assert read_ptbxl(layout).source == "ptb-xl layout"  # whose they are, nothing says any more
+
+
+def test_only_its_own_table_is_called_ptb_xl(layout: Path) -> None:
+    (layout / "manifest.json").unlink()
+    assert _source(layout, "1.0.3", synthetic=False) == "ptb-xl"
+    assert _source(layout, "other: 24 records of 12 patients", synthetic=False) == "ptb-xl layout"
+    (layout / "manifest.json").write_text("{")
+    with pytest.raises(InputError, match="is not JSON"):
+        read_ptbxl(layout)
 
 
 def test_load_cohort(layout: Path, folder: Path) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ecglib.errors import InputError
-from ecglib.signals import LEADS_8, Cohort, check_disjoint, einthoven_residual, to_eight_leads
+from ecglib.signals import LEADS_8, Cohort, check_disjoint, einthoven_residual, load_cohort, to_eight_leads
 from ecglib.signals.virtual import coefficient_table, patients_by_statement, virtual_cases, virtual_cohort
 from ecglib.signals.virtual.conduction import KINDS
 from ecglib.signals.virtual.heart import conducted, draw_anatomy, lead_field, rotation
@@ -280,6 +280,15 @@ def test_wrong_arguments_are_named(name, value):
 def test_wrong_arguments_of_cases_and_counts_are_named():
     with pytest.raises(InputError, match="first=-5; expected a whole number from 1"):
         virtual_cases({"NORM": 100}, 2, first=-5)
+    for codes, named in ((("AFIB", "PAC"), "AFIB and PAC"), (("PACE", "AFLT"), "PACE and AFLT"),
+                         (("DIG", "SR", "LNGQT"), "DIG and LNGQT"), (("WPW", "LAO/LAE"), "WPW and LAO/LAE"),
+                         (("RVH", "LAFB"), "LAFB and RVH")):  # fmt: skip
+        with pytest.raises(InputError, match=f"{named} cannot stand in one record"):
+            virtual_cases(dict.fromkeys(codes, 0), 2)
+    with pytest.raises(InputError, match="expected statements with likelihoods"):
+        virtual_cases(["2AVB"], 2)
+    with pytest.raises(InputError, match="n='100'"):
+        load_cohort("virtual", n="100")
     with pytest.raises(InputError, match="n='3'; expected"):
         patients_by_statement("3")
 

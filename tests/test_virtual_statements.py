@@ -1,13 +1,15 @@
 """All 71 statements: each shows what its definition says, in the truth and in the leads; the tables are whole."""
 
+from itertools import combinations
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from ecglib.signals import LEADS_12, STATEMENTS, einthoven_residual
-from ecglib.signals.virtual.changes import COMPONENTS, PATTERNS, added, drawn, limits
+from ecglib.signals.virtual.changes import COMPONENTS, LIMITS, PATTERNS, added, drawn, limits
 from ecglib.signals.virtual.coefficients import read_table
-from ecglib.signals.virtual.patients import Patient, stream
+from ecglib.signals.virtual.patients import Patient, load_chain, rules, stream
 from ecglib.signals.virtual.record import Record, make_record
 from ecglib.signals.virtual.rhythm import f_waves, flutter_waves
 
@@ -156,6 +158,33 @@ def test_a_ventricular_beat_is_early_wide_and_followed_by_a_pause():
 @pytest.mark.parametrize("codes", [("SVARR", "PVC"), ("AFIB", "PVC"), ("PVC", "SR"), ("BIGU", "PVC", "SR")])
 def test_a_stated_ventricular_beat_is_in_the_record(codes):
     assert all(m.truth["n_pvc"] > 0 for m in records(*codes))
+
+
+def test_the_axis_is_of_the_beats_that_are_not_ventricular():
+    for number in range(PATIENTS):
+        with_, without = record(number, "BIGU", "SR"), record(number, "SR")
+        assert with_.truth["axis_deg"] == pytest.approx(without.truth["axis_deg"], abs=1e-6)
+
+
+def test_an_early_atrial_beat_finds_the_ventricles_ready():
+    for number in range(PATIENTS):
+        made = record(number, "STACH", "PAC", seconds=60)
+        early = np.flatnonzero(made.waves["kind"] == "A")
+        assert len(early) and (np.diff(made.waves["p_on"])[early - 1] > 0.32).all()
+
+
+def test_a_ventricular_beat_is_there_in_an_attack_that_begins_within_the_record():
+    assert share(records("PSVT", "PVC"), lambda made: made.truth["n_pvc"] >= 1) == 1
+    assert all((np.diff(made.waves["r"]) > 0).all() for made in records("PSVT", "PVC"))
+
+
+@pytest.mark.parametrize("measure", ["axis", "pr"])
+def test_statements_that_contradict_each_other_are_ruled_out(measure):
+    names = load_chain("ptb-xl").names
+    never = np.isneginf(rules(names))
+    for (a, one), (b, other) in combinations(sorted(LIMITS[measure].items()), 2):
+        if max(one.least, other.least) >= min(one.most, other.most) and "otherwise" not in (a, b):
+            assert (never | never.T)[names.index(a), names.index(b)], (a, b)
 
 
 LIMB = ("I", "II", "III", "aVR", "aVL", "aVF")

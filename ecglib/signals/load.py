@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ecglib.errors import InputError, choose
+from ecglib.errors import InputError, choose, whole
 from ecglib.preflight import COHORTS, find_records
 from ecglib.signals import readers
 from ecglib.signals.cohort import Cohort
@@ -59,6 +59,7 @@ def load_cohort(source: str, *, root: str | os.PathLike[str] | None = None, n: i
     if folder is None:
         if n is None:
             raise InputError("n=None; say how many records of virtual patients to make")
+        n = whole("n", n, 1, 10_000_000)
         return virtual_cohort(n, seed=seed, fs=fs, seconds=seconds, population=population, workers=workers,
                               progress=n > 200)  # fmt: skip
     if seconds != SECONDS:

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from ecglib.errors import InputError
 from ecglib.signals.cohort import Cohort
 from ecglib.signals.leads import LEADS_12
-from ecglib.signals.readers.metadata import number
+from ecglib.signals.readers.metadata import number, one_sinus_rhythm
 from ecglib.signals.readers.records import MANY, LeftOut, Reading, check_fs, choose_records, read_all, subset_of
 from ecglib.signals.resample import resample
 from ecglib.signals.statements import SINUS
@@ -195,8 +195,6 @@ def to_statements(codes: Sequence[str]) -> dict[str, float]:
         contradiction to it. ``SR`` is dropped beside another sinus rhythm: the Challenge states both, PTB-XL does not.
     """
     rules = [snomed_table().get(code, NO_RULE) for code in codes]
-    found = {rule["statement"]: rule["likelihood"] for rule in rules if rule["statement"]}
-    if len(SINUS & set(found)) > 1:
-        found.pop("SR", None)
+    found = one_sinus_rhythm({rule["statement"]: rule["likelihood"] for rule in rules if rule["statement"]})
     normal = all(rule["normal"] for rule in rules) and SINUS & set(found)
     return {"NORM": 100.0, **found} if normal else found

@@ -38,8 +38,8 @@ def read_folder(root: Path | str, *, fs: int = 100, n: int | None = None, seed: 
     root : path
         The folder of ``records.csv``, one row a record. Column ``file`` (path below the folder, without suffix) is
         needed. Read where given: ``scp_codes`` (see `parse_statements`), ``ecg_id``, ``patient_id``, ``age``, ``sex``
-        (0, M or male; 1, F or female), ``height``, ``weight``, ``heart_rate``, ``strat_fold``, ``synthetic``.
-        Others are kept.
+        (0, M or male; 1, F or female), ``height``, ``weight``, ``heart_rate``, ``strat_fold``, ``synthetic``,
+        ``age_over_89`` (true or false). Others are kept.
     fs : int
         Sampling rate wanted, in Hz; the records' own must not be lower. They last 10 s.
     n : int, optional
@@ -142,6 +142,7 @@ COLUMNS: Mapping[str, Column] = {
     "scp_codes": (parse_statements, "SCP statements of PTB-XL, such as NORM SR"),
     "strat_fold": (partial(_whole, low=1, high=10), "a fold from 1 to 10 for each record, or none for any"),
     "synthetic": (truth, "true, false or nothing"),
+    "age_over_89": (truth, "true, false or nothing"),
 }
 
 
@@ -164,7 +165,7 @@ def _read_table(root: Path) -> pd.DataFrame:
             raise InputError(f"{path}, column strat_fold: patient_id {folds.idxmax()} is in {folds.max()} folds; give "
                              "all records of a patient the same one")  # fmt: skip
     if "age" in table:
-        table["age_over_89"] = raw["age"].isin(OVER_89) | (raw.get("age_over_89") == "True")
+        table["age_over_89"] = raw["age"].isin(OVER_89) | table.get("age_over_89", False)
     return table.assign(**{name: typed(raw[name]) for name in raw if name not in table})
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from ecglib.errors import InputError, choose
-from ecglib.signals.statements import STATEMENTS
+from ecglib.signals.statements import SINUS, STATEMENTS
 
 LONGEST_CODES = 4096  # characters: 71 statements need fewer
 
@@ -70,19 +70,23 @@ def _parse(path: Path, text: str) -> pd.DataFrame:
         raise InputError(f"{path}: a row has more cells than the header; quote text that holds commas") from None
     except (pd.errors.ParserError, pd.errors.EmptyDataError, ValueError) as error:
         raise InputError(f"{path} is not a CSV table: {error}; fetch it again") from None
-    for k, cells in enumerate(csv.reader(StringIO(text.rstrip("\n")), delimiter=separator), start=1):
-        if 0 < len(cells) < table.shape[1]:  # pandas would take the rest for empty
-            raise InputError(f"{path}, row {k}: {len(cells)} cells for {table.shape[1]} columns; complete the row")
+    rows = csv.reader(StringIO(text.rstrip("\n")), delimiter=separator)
+    try:
+        for k, cells in enumerate(rows, start=1):
+            if 0 < len(cells) < table.shape[1]:  # pandas would take the rest for empty
+                raise InputError(f"{path}, row {k}: {len(cells)} cells for {table.shape[1]} columns; complete the row")
+    except csv.Error as error:
+        raise InputError(f"{path}, line {rows.line_num}: {error}; is a quotation mark not closed?") from None
     return table
 
 
 def typed(column: pd.Series) -> pd.Series:
     """Return a column of text as numbers or truth values if all that is not empty is; else as it is.
 
-    Numbers with leading zeros, such as "007", are names.
+    Numbers with leading zeros, such as "007", with a line below, "1_0", or of more digits than a float holds are names.
     """
     known = column[column != ""]
-    if known.str.match(r"-?0[0-9]").any():
+    if known.str.match(r"-?0[0-9]|.*_|-?\d{16}").any():
         return column
     if len(known) and known.isin(("True", "False")).all():
         return (column == "True") if len(known) == len(column) else column
@@ -106,6 +110,11 @@ def truth(text: str) -> bool:
         return {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False, "": False}[text.lower()]
     except KeyError:
         raise ValueError(f"{text[:60]!r} is not true, false or nothing") from None
+
+
+def one_sinus_rhythm(codes: dict[str, float]) -> dict[str, float]:
+    """Return the statements without ``SR`` beside another sinus rhythm: PTB-XL never states two, other sources do."""
+    return {name: value for name, value in codes.items() if name != "SR" or len(SINUS & set(codes)) == 1}
 
 
 def number(text: str, low: float, high: float) -> float:

@@ -59,7 +59,8 @@ def read_mimic(root: Path | str, *, fs: int = 100, n: int | None = None, seed: i
         ``p_ms``, ``pr_ms``, ``qrs_ms``, ``qt_ms`` in ms and ``p_axis``, ``qrs_axis``, ``t_axis`` in degrees, as the
         machine measured them. ``notes["untranslated"]``: line without any known phrase → records of the cohort with
         it, the 50 commonest; ``notes["set_unknown"]``: values of the cohort that are NaN because the machine wrote
-        "not measured" (29999, 32767, …) or something outside `POSSIBLE`.
+        "not measured" (29999, 32767, …) or something outside `POSSIBLE`; and ages and sexes, where ``patients.csv``
+        was there and did not tell them.
 
     Raises
     ------
@@ -84,10 +85,12 @@ def read_mimic(root: Path | str, *, fs: int = 100, n: int | None = None, seed: i
     names = table["path"].tolist()
     records = read_all(names, partial(_read_record, root, fs), fs, left_out, "mimic-iv-ecg",
                        workers=workers, scratch=scratch)  # fmt: skip
-    table = _demographics(root / "patients.csv", table.iloc[records.kept].reset_index(drop=True))
+    people = root / "patients.csv"
+    table = _demographics(people, table.iloc[records.kept].reset_index(drop=True))
     notes = {"left_out": left_out.names, "arms_swapped": [names[k] for k in records.arms_swapped], "native_fs": FS,
              "untranslated": untranslated(table["report"]),
-             "set_unknown": {name: int(table[name].isna().sum()) for name in POSSIBLE}}  # fmt: skip
+             "set_unknown": {name: int(table[name].isna().sum())
+                             for name in (*POSSIBLE, *(("age", "sex") if people.is_file() else ()))}}  # fmt: skip
     return Cohort(records.x, fs, LEADS_12, table, None, "mimic-iv-ecg", notes)
 
 

@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from ecglib.signals.readers.metadata import one_sinus_rhythm
+
 COMMONEST = 50  # lines without a known phrase that are listed
 LONGEST = 500  # characters of a line; assumption: no machine prints a longer one
 SPELLING = {  # a table of phrases for every spelling would be several times as long
@@ -22,7 +24,6 @@ SPELLING = {  # a table of phrases for every spelling would be several times as 
     "lae": "left atrial abnormality", "rae": "right atrial abnormality", "enlargement": "abnormality",
     "ivcd": "iv conduction delay", "i.v.": "iv", "intraventricular": "iv", "defect": "delay",
     "infarction": "infarct", "mi": "infarct", "myocardial": "", "ischaemia": "ischemia", "ant/septal": "anteroseptal",
-    "inferior/lateral": "inferolateral", "anterior/lateral": "anterolateral",
     "wolff-parkinson-white": "wpw", "afib": "atrial fibrillation",
     "flut": "flutter", "contraction": "complex", "contractions": "complex", "beat": "complex", "beats": "complex",
     "abnormalities": "abnormality", "abnrm": "abnormality", "change": "abnormality", "changes": "abnormality",
@@ -30,8 +31,16 @@ SPELLING = {  # a table of phrases for every spelling would be several times as 
     "st and t wave": "st-t", "st & t wave": "st-t", "st-t wave": "st-t",
     "st and t": "st-t", "st & t": "st-t", "t wave": "t", "t waves": "t", "q waves": "q wave", "qtc": "qt",
 }  # fmt: skip
+TERRITORIES = "inferior", "anteroseptal", "anterior", "septal", "lateral", "posterior"  # as the table orders two of them
+TOGETHER = {
+    ("inferior", "lateral"): "inferolateral", ("inferior", "posterior"): "inferoposterior",
+    ("anterior", "septal"): "anteroseptal", ("anteroseptal", "anterior"): "anteroseptal",
+    ("anteroseptal", "septal"): "anteroseptal", ("anterior", "lateral"): "anterolateral",
+    ("lateral", "posterior"): "posterolateral",
+}  # fmt: skip
 _ALONE = "(?<![a-z0-9])(?:{})(?![a-z0-9])"  # as whole words
 _SPELLED = re.compile(_ALONE.format("|".join(sorted(map(re.escape, SPELLING), key=len, reverse=True))))
+_TWO = re.compile(_ALONE.format("({0})(?: and | & |/|-)({0})".format("|".join(TERRITORIES))))
 _HEDGE = re.compile(_ALONE.format("possibl[ey]|probabl[ey]|prob|likely|consider|suspect|suggests?|may|might|could|"
                                   "borderline|(?:cannot )?rule out|r/o") + r"|\?")  # fmt: skip
 _OPEN = re.compile("cannot be (?:excluded|ruled out)")
@@ -113,7 +122,13 @@ def _respell(line: str) -> str:
     text = " ".join(line.lower().replace("(s)", "s").replace("(es)", "es").replace("|", " ").split())
     text = re.sub(" (?:-+|but) ", ", ", text).replace(" ,", ",")
     text = re.sub(r"\b(infero|antero|postero)-(?=[a-z])", r"\1", text)
-    return " ".join(_SPELLED.sub(lambda word: SPELLING[word[0]], text).split())
+    text = " ".join(_SPELLED.sub(lambda word: SPELLING[word[0]], text).split())
+    return _TWO.sub(_in_order, text)
+
+
+def _in_order(two: re.Match[str]) -> str:
+    first, second = sorted(two.groups(), key=TERRITORIES.index)
+    return TOGETHER.get((first, second), f"{first} and {second}")
 
 
 def to_statements(lines: Iterable[str]) -> dict[str, float]:
@@ -128,7 +143,8 @@ def to_statements(lines: Iterable[str]) -> dict[str, float]:
     -------
     dict of str to float
         Statement → likelihood (`translate`), the highest where several lines give the same one. ``NORM`` is there if
-        the report says "normal ECG", or nearly so, and no line speaks against it.
+        the report says "normal ECG", or nearly so, and no line speaks against it; no ``SR`` beside another sinus
+        rhythm.
     """
     codes: dict[str, float] = {}
     found = [translate(line) for line in lines]
@@ -136,7 +152,7 @@ def to_statements(lines: Iterable[str]) -> dict[str, float]:
         codes |= {name: max(value, codes.get(name, 0.0)) for name, value in translation.codes.items()}
     if not all(translation.normal for translation in found):
         codes.pop("NORM", None)
-    return codes
+    return one_sinus_rhythm(codes)
 
 
 def untranslated(reports: pd.Series) -> dict[str, int]:

@@ -25,6 +25,7 @@ OVER_89 = 300.0  # PTB-XL's age for "over 89"
 REQUIRED = ("ecg_id", "patient_id", "age", "sex", "scp_codes", "strat_fold")
 USED = (*REQUIRED, "height", "weight", "heart_rate", "synthetic", "filename_lr", "filename_hr", "age_over_89")
 VERSIONS = {(21_799, 18_869): "1.0.3", (21_837, 18_885): "1.0.1"}  # records, patients of the complete table
+UNKNOWN = "ptb-xl layout"  # source of records that are laid out like PTB-XL's, of which no more is known
 LAYOUT = "ptb-xl-layout"  # kind of the manifest in exports of ours
 WAVE_TIMES = ("p_on", "p_peak", "p_off", "qrs_on", "r", "qrs_off", "t_peak", "t_off")  # columns of waves.csv
 REMEDY = "correct the row or fetch the table again"
@@ -55,13 +56,14 @@ def read_ptbxl(root: Path | str, *, fs: int = 100, n: int | None = None, seed: i
     -------
     Cohort
         12 leads in mV. Age 300 becomes 90 with ``age_over_89``; height and weight of 0, out of range or swapped are
-        NaN, counted in ``notes["set_unknown"]``. ``source`` starts with "synthetic" where the table or a header says
-        so; a ``waves.csv`` of ours is read as well.
+        NaN, counted in ``notes["set_unknown"]``. ``source`` is "ptb-xl" for PTB-XL's own table, in an export of ours
+        what its manifest says, else `UNKNOWN`; "synthetic (…)" where the table or a header says so. A ``waves.csv`` of
+        ours is read as well.
 
     Raises
     ------
     InputError
-        If the table is absent or malformed, an ``ecg_id`` appears twice, a patient is in two folds, or no record can
+        If the table or a manifest is malformed, the table absent, an ``ecg_id`` appears twice, a patient is in two folds, or no record can
         be read; under `strict` also for each bad record.
 
     Notes
@@ -80,7 +82,7 @@ def read_ptbxl(root: Path | str, *, fs: int = 100, n: int | None = None, seed: i
     records = read_all(names, partial(_read_record, root, native, fs), fs, left_out, "ptb-xl",
                        workers=workers, scratch=scratch)  # fmt: skip
     table = table.iloc[records.kept].reset_index(drop=True)
-    source = _source(root, synthetic=any(records.also) or bool(table["synthetic"].any()))
+    source = _source(root, version, synthetic=any(records.also) or bool(table["synthetic"].any()))
     notes = {"version": version, "left_out": left_out.names, "set_unknown": set_unknown, "native_fs": native,
              "arms_swapped": [names[k] for k in records.arms_swapped]}  # fmt: skip
     return Cohort(records.x, fs, LEADS_12, table, _read_waves(root, table), source, notes)
@@ -208,12 +210,12 @@ def _body(record: dict[str, str], unknown: dict[str, int]) -> tuple[float, float
     return found["height"], found["weight"]
 
 
-def _source(root: Path, synthetic: bool) -> str:
+def _source(root: Path, version: str, synthetic: bool) -> str:
     """Return what an export of ours says of its source; synthetic records never come back as real ones."""
-    try:
-        source = str(read_manifest(root, LAYOUT)["source"])
-    except (InputError, KeyError):
-        source = "ptb-xl"
+    if (root / MANIFEST).is_file():
+        source = str(read_manifest(root, LAYOUT).get("source", UNKNOWN))
+    else:
+        source = "ptb-xl" if version in VERSIONS.values() else UNKNOWN
     return source if not synthetic or says_synthetic(source) else f"synthetic ({source})"
 
 

@@ -32,6 +32,8 @@ from ecglib.signals.virtual.patients import (
     draw_patient,
     draw_patients,
     draw_statements,
+    load_chain,
+    rules,
     stream,
 )
 from ecglib.signals.virtual.record import make_record
@@ -73,7 +75,8 @@ def virtual_cohort(
     Cohort
         Twelve leads, float32 in mV, source ``virtual``. Besides PTB-XL's columns the table has the truth: medians
         over the record's beats ``pr_ms`` (NaN where no P wave leads to a QRS), ``qrs_ms``, ``qt_ms``; ``axis_deg`` of
-        the beats that prevail; ``n_beats`` (with a QRS), ``n_pac``, ``n_pvc``, ``n_blocked`` (P waves without QRS).
+        the beats that prevail among those that are not ventricular premature; ``n_beats`` (with a QRS), ``n_pac``,
+        ``n_pvc``, ``n_blocked`` (P waves without QRS).
         ``waves`` has every beat whose R lies in the record (its P may begin before, its T end after), and every P wave
         without QRS; its column ``kind`` is one of ``N`` (conducted), ``A`` (atrial premature), ``V`` (ventricular
         premature), ``paced``, ``escape``, ``blocked P`` (whose QRS and T are NaN).
@@ -131,11 +134,11 @@ def virtual_cases(codes: Mapping[str, float], n: int, *, seed: int = 0, fs: int 
     Raises
     ------
     InputError
-        If an argument is out of its range, or a code is none of the 71 statements.
+        If an argument is out of its range, a code is none of the 71 statements, or two of them cannot stand in one
+        record (``tables/virtual_rules.csv``).
     """
     _check(n, seed, fs, seconds, first)
-    for code in codes:
-        choose("statement", code, STATEMENTS.index)
+    _check_codes(codes)
     made = []
     for number in range(first, first + n):
         patient = draw_patient(seed, number, population)
@@ -206,6 +209,17 @@ def _record(seed: int, ecg_id: int, visit: int, patient: Patient, n_times: int, 
            "height": patient.height, "weight": patient.weight, "scp_codes": codes}  # fmt: skip
     row |= annotate(rng, patient, codes, visit, {**made.truth, **made.remarks}) | made.truth
     return made.x, row, {"ecg_id": np.full(len(made.waves["r"]), ecg_id)} | made.waves
+
+
+def _check_codes(codes: Mapping[str, float]) -> None:
+    if not isinstance(codes, Mapping):
+        raise InputError(f"codes={codes!r}; expected statements with likelihoods, such as {{'2AVB': 100, 'SR': 0}}")
+    for code in codes:
+        choose("statement", code, STATEMENTS.index)
+    names = tuple(name for name in load_chain("ptb-xl").names if name in codes)
+    for i, j in np.argwhere(np.isneginf(rules(names))):
+        raise InputError(f"codes={dict(codes)}: {names[i]} and {names[j]} cannot stand in one record; leave one out "
+                         "(tables/virtual_rules.csv says why)")  # fmt: skip
 
 
 def _check(n: int, seed: int, fs: int = 100, seconds: float = 10.0, first: int = 1) -> None:

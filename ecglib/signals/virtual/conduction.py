@@ -84,6 +84,7 @@ def sinus(rng: np.random.Generator, record: Setting) -> Impulses:
     kind = np.full(len(rr), "N", dtype=object)
     for early in _premature_atrial(rng, record.codes, len(rr), record.seconds):
         rr[early] *= VALUE["pac_early"] * np.exp(0.1 * rng.standard_normal())
+        rr[early] = max(rr[early], VALUE["refractory_ms"] / 1000)  # sooner, the ventricles would not answer
         rr[early + 1] *= VALUE["pac_pause"]
         kind[early] = "A"
     p = start(rng, rr)
@@ -180,7 +181,7 @@ def supraventricular_tachycardia(rng: np.random.Generator, record: Setting) -> I
     edge = attack.qrs[keep][0] - 0.4 if begins else attack.qrs[keep][-1] + 0.75
     resting = rest.qrs < edge if begins else rest.p > edge
     return _join(Impulses(attack.p[keep], attack.qrs[keep], attack.kind[keep]),
-                 Impulses(rest.p[resting], rest.qrs[resting], rest.kind[resting]))  # fmt: skip
+                 Impulses(rest.p[resting], rest.qrs[resting], rest.kind[resting])).sorted()  # fmt: skip
 
 
 def second_degree_block(rng: np.random.Generator, record: Setting) -> Impulses:

@@ -29,6 +29,8 @@ class Intervals:
 def draw_intervals(rng: np.random.Generator, patient: Patient, codes: Collection[str], age: float) -> Intervals:
     """Draw rate, P, PR, QRS and QTc of one record, near the patient's own values and within its statements' limits.
 
+    Whatever the limits, P ends 6 ms before QRS at the latest.
+
     Source: each coefficient as `coefficient_table` has it, limits as ``virtual_changes.csv`` has them.
     """
     years, female, share = age - 50, patient.sex, VALUE["visit_share"]

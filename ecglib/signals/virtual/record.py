@@ -72,6 +72,7 @@ def make_record(seed: int, rng: np.random.Generator, device: np.random.Generator
     noise, remarks = draw_device(device, n_times, fs)
     inside = shown(beats, seconds)
     waves = {name: getattr(beats, name)[inside] for name in (*MOMENTS, "kind")}
-    prevailing = shapes[np.bincount(beats.shape[inside & ~np.isnan(beats.r)]).argmax()]
+    usual = inside & ~np.isnan(beats.r) & (beats.kind != "V")  # the beats that the other measures are of
+    prevailing = shapes[np.bincount(beats.shape[usual]).argmax()]
     truth = measures(beats, seconds) | {"axis_deg": prevailing.axis}
     return Record(to_twelve_leads(x + noise).astype(np.float32), truth, remarks, waves)

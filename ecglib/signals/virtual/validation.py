@@ -156,7 +156,8 @@ def giveaways(virtual: Cohort, real: Cohort, *, seed: int = 0) -> tuple[pd.DataF
     _check(virtual, real, LEAST_PATIENTS["giveaways"])
     both = (real, virtual.select(twins(virtual, real)))
     y = np.repeat([0, 1], [len(cohort) for cohort in both])
-    patients = np.concatenate([real.table["patient_id"], -1 - both[1].table["patient_id"]])  # none is in both
+    ids = (pd.factorize(cohort.table["patient_id"])[0] for cohort in both)  # names or numbers
+    patients = np.concatenate([sign * (1 + k) for sign, k in zip((1, -1), ids, strict=True)])  # none is in both
     x = pd.concat([measure(cohort) for cohort in both])
     x = x.loc[:, [name != "age" and not name.endswith("interval") for name, _, _ in x.columns]]
     names = x.columns.get_level_values("measure")
