@@ -175,7 +175,7 @@ def test_an_early_atrial_beat_finds_the_ventricles_ready():
 
 def test_a_ventricular_beat_is_there_in_an_attack_that_begins_within_the_record():
     assert share(records("PSVT", "PVC"), lambda made: made.truth["n_pvc"] >= 1) == 1
-    assert all((np.diff(made.waves["r"]) > 0).all() for made in records("PSVT", "PVC"))
+    assert all((np.diff(pd.Series(made.waves["r"]).dropna()) > 0).all() for made in records("PSVT", "PVC"))
 
 
 @pytest.mark.parametrize("measure", ["axis", "pr"])
