@@ -64,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
     sample = command("sample", "draw synthetic ECGs for the patients of a table, from a trained run")
     sample.add_argument("run", type=Path)
-    sample.add_argument("table", type=Path, help="CSV with ecg_id, scp_codes and, where known, age, sex, …")
+    sample.add_argument("table", type=Path, help="CSV with ecg_id, scp_codes (AFIB LVH) and, where known, age, sex, …")
     sample.add_argument("output", type=Path, help="folder to write in PTB-XL's layout")
     sample.add_argument("--seed", type=int, default=0)
     sample.add_argument("--device", help=DEVICE)
