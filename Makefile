@@ -31,7 +31,7 @@ help: ## show this help
 	@echo "  COHORT   virtual needs no data. ludb, ptb-xl, mimic-iv-ecg and challenge-2021 are fetched by make data, or lie"
 	@echo "           below DATA, which may hold blanks; folder: your own records below DATA, with a records.csv."
 	@echo "  SEED     seed of everything random."
-	@echo "  N        make data: at most so many records, patients whole, kinds in proportion; only these are fetched."
+	@echo "  N        make data, make reproduce: at most so many records, patients whole, kinds in proportion; only these are fetched."
 	@echo "           make blinded: different ECGs shown, an even number, by default 100."
 	@echo "  FORMS    make unblind: folder of the readers' answers (CSV). KEY: the key's file, if it is not in work/."
 
