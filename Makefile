@@ -31,7 +31,7 @@ help: ## show this help
 	@echo "  COHORT   virtual needs no data. ludb, ptb-xl, mimic-iv-ecg and challenge-2021 are fetched by make data, or lie"
 	@echo "           below DATA, which may hold blanks; folder: your own records below DATA, with a records.csv."
 	@echo "  SEED     seed of everything random."
-	@echo "  N        make data: at most so many records, patients whole, kinds in proportion; only these are fetched."
+	@echo "  N        make data, make reproduce: at most so many records, patients whole, kinds in proportion; only these are fetched."
 	@echo "           make blinded: different ECGs shown, an even number, by default 100."
 	@echo "  FORMS    make unblind: folder of the readers' answers (CSV). KEY: the key's file, if it is not in work/."
 
@@ -100,7 +100,7 @@ clean: ## remove the rendered book and executed chapters; cohorts, runs and .ven
 	rm -rf book/_build book/chapters work/*/chapters
 
 distclean: clean ## remove everything that was made, .venv too; not downloads, nor a study that holds a blinded key
-	[ ! -d work ] || find work -mindepth 1 -maxdepth 1 ! -name data $(patsubst work/%/blinded/key,! -name '%',$(wildcard work/*/blinded/key)) -exec rm -rf {} +
+	[ ! -d work ] || find work/ -mindepth 1 -maxdepth 1 ! -name data $(patsubst work/%/blinded/key,! -name '%',$(wildcard work/*/blinded/key)) -exec rm -rf {} +
 	rm -rf .venv book/_static/mathjax
 
 FORCE:
@@ -120,8 +120,9 @@ book-checked: $(HTML)
 	@echo "$(HTML)"
 
 # Rewritten only where its text changes: another DATA folder makes a new cohort, what `make data` added, an edited table.
+# A ~ that no shell has expanded is read as the home folder by Python, so it is here, too.
 $(STUDY)/request: FORCE
-	@mkdir -p $(@D) && { printf '%s\n' "$$DATA"; cd "$${DATA:-work/data/$(COHORT)}" 2>/dev/null && { cat download.json */download.json; cksum *.csv */*.csv; } 2>/dev/null; true; } > $@.new
+	@mkdir -p $(@D) && { printf '%s\n' "$$DATA"; d="$${DATA:-work/data/$(COHORT)}"; case "$$d" in "~"|"~/"*) d="$$HOME$${d#"~"}";; esac; cd "$$d" 2>/dev/null && { cat download.json */download.json; cksum *.csv */*.csv; } 2>/dev/null; true; } > $@.new
 	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
 
 $(STUDY)/cohort/manifest.json: $(STUDY)/request $(addprefix ecglib/,config.py presets.py study.py) $(filter ecglib/signals/%,$(SOURCES)) | $(INSTALLED)

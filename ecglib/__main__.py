@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ecglib.errors import InputError
@@ -41,6 +43,8 @@ def _parser() -> argparse.ArgumentParser:
             sub.add_argument("--key", default=os.environ.get("KEY", ""), help="key.json; empty: the study's own")
         if name in ("check", "prepare", "plan", "blinded"):
             sub.add_argument("--data", default=os.environ.get("DATA", ""), help="folder of the real records")
+        if name == "plan":
+            sub.add_argument("--n", default=os.environ.get("N", ""), help="of make data: at most so many records")
         if name in ("train", "plan"):
             sub.add_argument("--device", help=DEVICE)
     data = command("data", "fetch the records of a cohort from PhysioNet; stopped, the same command goes on")
@@ -60,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
     sample = command("sample", "draw synthetic ECGs for the patients of a table, from a trained run")
     sample.add_argument("run", type=Path)
-    sample.add_argument("table", type=Path, help="CSV with ecg_id, scp_codes and, where known, age, sex, …")
+    sample.add_argument("table", type=Path, help="CSV with ecg_id, scp_codes (AFIB LVH) and, where known, age, sex, …")
     sample.add_argument("output", type=Path, help="folder to write in PTB-XL's layout")
     sample.add_argument("--seed", type=int, default=0)
     sample.add_argument("--device", help=DEVICE)
@@ -110,7 +114,8 @@ def _train(args: argparse.Namespace) -> None:
     from ecglib.diffusion import Workers, train
 
     study, workers = _study(args), Workers.joined(args.device)
-    run = train(study.config, study.open_cohort(), study.run_folder(), device=workers.device, workers=workers)
+    with _gpu_memory():
+        run = train(study.config, study.open_cohort(), study.run_folder(), device=workers.device, workers=workers)
     if workers.first:
         print(run)
 
@@ -118,32 +123,31 @@ def _train(args: argparse.Namespace) -> None:
 def _plan(args: argparse.Namespace) -> None:
     import torch
 
-    from ecglib.preflight import fetched
-    from ecglib.reproduce import plan
+    from ecglib.reproduce import plan, supply
     from ecglib.runs import work_folder
-    from ecglib.signals.download import is_complete
 
     study = _study(args)
     device = args.device or study.device
+    records, at_hand = supply(args.cohort, data=args.data, n=args.n, seed=study.seed)
     work_folder().mkdir(parents=True, exist_ok=True)
     print(f"what {study.folder.name} takes on this machine ({device}, {torch.get_num_threads()} threads), from a step "
           "measured now:", file=sys.stderr)  # fmt: skip
-    at_hand = bool(args.data.strip()) or is_complete(fetched(args.cohort))
-    table = plan(study.config, args.cohort, records=_own_records(args), at_hand=at_hand, device=device,
-                 folder=work_folder())  # fmt: skip
+    with _gpu_memory():
+        table = plan(study.config, args.cohort, records=records, at_hand=at_hand, device=device, folder=work_folder())
     print(table.round({"hours": 2, "disk_gb": 2, "memory_gb": 1}).to_string(index=False, na_rep="–"))
     print(f"in all {table['hours'].sum():.1f} hours, {table['disk_gb'].sum():.1f} GB on disk; stopped at any moment, "
           "the same command goes on")  # fmt: skip
 
 
-def _own_records(args: argparse.Namespace) -> int | None:
-    """Return how many records a folder of the user's own holds; None for a project's."""
-    if args.cohort != "folder":
-        return None
-    from ecglib.signals.readers.folder import TABLE
-    from ecglib.signals.readers.metadata import read_csv
+@contextmanager
+def _gpu_memory() -> Iterator[None]:
+    """Say in words that a GPU's memory is full."""
+    import torch
 
-    return len(read_csv(Path(args.data.strip()).expanduser() / TABLE, ("file",)))
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise InputError("the GPU's memory is full: --device cpu, or a smaller preset") from None
 
 
 def _blinded(args: argparse.Namespace) -> None:
@@ -157,8 +161,8 @@ def _blinded(args: argparse.Namespace) -> None:
     study = _study(args)
     folder = study.folder / "blinded"
     plan = write_kit(study.open_cohort().split()[2], study.need("samples").open_samples(), folder, n=n)
-    print(f"{folder / 'hand-out'}: for the readers, {len(plan)} sheets of {n} ECGs; SEAL.txt is to be published first\n"
-          f"{folder / 'key'}: for nobody, until all forms are in; then `make unblind FORMS=<folder>`")  # fmt: skip
+    print(f"{folder / 'hand-out'}: for the readers, {len(plan)} sheets of {n} ECGs; SEAL.txt is to be published first")
+    print(f"{folder / 'key'}: for nobody, until all forms are in; then `{study.make('unblind')} FORMS=<folder>`")
     if args.cohort == "virtual":
         print("the real arm holds virtual patients, simulated hearts: a kit to practise with, not to study with")
 
@@ -217,7 +221,8 @@ def _sample(args: argparse.Namespace) -> None:
     check_replaceable(args.output, LAYOUT)
     generator = Generator.load(args.run, device=workers.device)
     check_rate(generator.signals.fs, generator.signals.n_times)
-    samples = generator.sample(read_table(args.table), seed=args.seed, progress=workers.first, workers=workers)
+    with _gpu_memory():
+        samples = generator.sample(read_table(args.table), seed=args.seed, progress=workers.first, workers=workers)
     if workers.first:
         save_ptbxl_layout(samples, args.output)
         print(f"wrote {samples} to {args.output}")
@@ -230,6 +235,10 @@ def main(argv: list[str] | None = None) -> int:
         globals()[f"_{args.command}"](args)
     except (InputError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except ModuleNotFoundError as error:
+        print(f"error: {error.name} is not installed here; run `make setup`, then `.venv/bin/python -m ecglib "
+              f"{args.command} …`", file=sys.stderr)  # fmt: skip
         return 2
     except KeyboardInterrupt:
         print("stopped; what was finished is kept, and the same command goes on from there", file=sys.stderr)

@@ -238,18 +238,25 @@ def vendor_mathjax() -> None:
     cache = work_folder() / "npm"
     cache.mkdir(parents=True, exist_ok=True)
     try:
-        command = ["npm", "pack", "mathjax@3", "--silent"]
+        command = ["npm", "pack", "mathjax@3", "--loglevel=error", "--fetch-retries=1", "--fetch-retry-mintimeout=1000"]
         done = subprocess.run(command, cwd=cache, capture_output=True, text=True, timeout=180)
         if done.returncode or not done.stdout.strip():
-            raise OSError((done.stderr.strip().splitlines() or ["npm pack gave no archive"])[-1])
-        with tarfile.open(cache / done.stdout.split()[-1]) as tar:
-            tar.extractall(cache, filter="data")
-        with atomic_folder(MATHJAX) as folder:
-            for part in MATHJAX_PARTS:
-                source, target = cache / "package" / "es5" / part, folder / part
-                target.parent.mkdir(parents=True, exist_ok=True)
-                (shutil.copytree if source.is_dir() else shutil.copy)(source, target)
+            raise OSError((done.stderr.strip().splitlines() or ["npm pack gave no archive"])[0])
+        with tarfile.open(cache / done.stdout.split()[-1]) as tar, atomic_folder(MATHJAX) as folder:
+            _unpack_parts(tar, folder)
     except (OSError, tarfile.TarError, subprocess.TimeoutExpired) as error:
         print(f"MathJax not bundled ({error}): equations in the book need the internet (the CDN)", file=sys.stderr)
     finally:
         shutil.rmtree(cache, ignore_errors=True)
+
+
+def _unpack_parts(tar: tarfile.TarFile, folder: Path) -> None:
+    """Write the files named by `MATHJAX_PARTS`, or lying in a folder named there, and nothing else of the archive."""
+    for member in tar:
+        name = member.name.removeprefix("package/es5/")
+        file = tar.extractfile(member) if {name, name.rpartition("/")[0]} & set(MATHJAX_PARTS) else None
+        if file:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(file.read())
+    if not (folder / MATHJAX_PARTS[0]).exists():
+        raise OSError(f"npm's archive lacks {MATHJAX_PARTS[0]}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import sys
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from ecglib.errors import InputError, choose
 
 COHORTS: tuple[str, ...] = ("virtual", "ludb", "ptb-xl", "mimic-iv-ecg", "challenge-2021", "folder")
 DOWNLOADED: tuple[str, ...] = ("ludb", "ptb-xl", "mimic-iv-ecg", "challenge-2021")  # what `make data` fetches
-PYTHON = (3, 11)
+PYTHON = ((3, 11), (3, 14))  # oldest and newest that torch of constraints.txt is built for
 SHEETS = 100  # different ECGs of a blinded reading
 _PLACES = {  # where below DATA the records may lie: itself, a folder of the usual name, what `wget -r` makes
     "ludb": ("ludb", "LUDB", "lobachevsky-university-electrocardiography-database*", "physionet.org/files/ludb/*"),
@@ -57,9 +58,10 @@ def check(preset: str, cohort: str, data: str | os.PathLike[str] | None, seed: s
     Raises
     ------
     InputError
-        If a variable is wrong, or the folder does not hold the cohort's records; or Python is too old.
+        If a variable is wrong, or the folder does not hold the cohort's records; or torch is not built for
+        this Python or machine.
     """
-    check_python(sys.version_info[:2])
+    _check_here()
     from ecglib.config import PRESETS  # needs the Python just checked
 
     choose("PRESET", preset, PRESETS)
@@ -89,10 +91,13 @@ def check_download(cohort: str, n: str | int, seed: str | int) -> tuple[int | No
     Raises
     ------
     InputError
-        If a variable is wrong, or Python is too old.
+        If a variable is wrong, the cohort needs no download, or torch is not built for this Python or machine.
     """
-    check_python(sys.version_info[:2])
-    choose("COHORT", cohort, DOWNLOADED)
+    _check_here()
+    if choose("COHORT", cohort, COHORTS) == "virtual":
+        raise InputError("COHORT=virtual needs no data; name a cohort: make data COHORT=ludb")
+    if cohort not in DOWNLOADED:
+        raise InputError(f"COHORT={cohort} is not fetched: {_how_to_give(cohort)}")
     return _whole("N", n, 1) if str(n) else None, _whole("SEED", seed, 0)
 
 
@@ -114,15 +119,22 @@ def check_kit(preset: str, cohort: str, data: str | os.PathLike[str] | None, see
     Raises
     ------
     InputError
-        If a variable is wrong, or this study has a kit already.
+        If a variable is wrong, the preset makes too few samples, or this study has a kit already.
     """
     check(preset, cohort, data, seed)
+    from ecglib.config import Config
+
     count = _whole("N", n, 4) if str(n) else SHEETS
     if count % 2:
         raise InputError(f"N={count}; expected an even number: half of the ECGs are real, half synthetic")
+    if count > 2 * (most := Config.preset(preset).cohort.n_evaluate):
+        raise InputError(f"N={count} needs {count // 2} synthetic ECGs, but PRESET={preset} makes {most}; expected N "
+                         f"of at most {2 * most}, or a larger preset")  # fmt: skip
     folder = _kit(preset, cohort, seed)
-    if folder.exists():
+    if any((folder / part).exists() for part in ("hand-out", "key")):
         raise InputError(f"{folder} holds a kit, which readers may have in hand; move it away to make another")
+    if folder.exists() and any(folder.iterdir()):
+        raise InputError(f"{folder} holds no kit, but results of another one's forms; move them away")
     return count
 
 
@@ -148,7 +160,7 @@ def check_forms(preset: str, cohort: str, seed: str | int, forms: str, key: str)
     InputError
         If a variable is wrong, there are no forms, or no key.
     """
-    check_python(sys.version_info[:2])
+    _check_here()
     from ecglib.config import PRESETS
 
     choose("PRESET", preset, PRESETS)
@@ -179,10 +191,22 @@ def _whole(name: str, value: str | int, low: int) -> int:
 
 
 def check_python(version: tuple[int, ...]) -> None:
-    """Raise `InputError` if `version` (major, minor) is older than 3.11."""
-    if tuple(version) < PYTHON:
-        raise InputError(f"Python is {version[0]}.{version[1]}; expected 3.11 or newer: install it and name it, "
-                         "for example `make book PYTHON=python3.12`")  # fmt: skip
+    """Raise `InputError` if `version` (major, minor) is older than 3.11 or newer than 3.14."""
+    if not PYTHON[0] <= tuple(version) <= PYTHON[1]:
+        raise InputError(f"Python is {version[0]}.{version[1]}; expected 3.11 to 3.14: install one of them and name "
+                         "it, for example `make book PYTHON=python3.13`")  # fmt: skip
+
+
+def check_machine(system: str, machine: str) -> None:
+    """Raise `InputError` on a Mac with an Intel processor (`sys.platform` "darwin", `platform.machine()` "x86_64")."""
+    if (system, machine) == ("darwin", "x86_64"):
+        raise InputError("this is a Python for Macs with Intel processors, for which PyTorch is not built any more; "
+                         "expected Linux, WSL, or macOS 14 or newer on Apple silicon, with its Python")  # fmt: skip
+
+
+def _check_here() -> None:
+    check_python(sys.version_info[:2])
+    check_machine(sys.platform, platform.machine())
 
 
 def find_records(source: str, root: str | os.PathLike[str] | None) -> Path | None:

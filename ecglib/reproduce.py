@@ -6,6 +6,7 @@ are alike. A day of computing is then no surprise.
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 import time
@@ -25,11 +26,18 @@ from ecglib.diffusion.model import checked_device, evaluate, network_of
 from ecglib.diffusion.optimiser import Optimiser
 from ecglib.diffusion.process import Schedule
 from ecglib.errors import InputError
+from ecglib.preflight import check_download, fetched, find_records
 from ecglib.signals import LEADS_8, load_cohort
+from ecglib.signals.download import MANIFEST as DOWNLOAD
+from ecglib.signals.download import is_complete
 from ecglib.signals.download.cohorts import PROJECTS
+from ecglib.signals.readers.metadata import read_csv
+from ecglib.signals.readers.records import SUBSET
 
 RECORDS = {"ptb-xl": 21_799, "mimic-iv-ecg": 800_035, "ludb": 200,
            "challenge-2021": 87_663}  # training records of the six sources that are read
+TABLES = {"ptb-xl": "ptbxl_database.csv", "ludb": "ludb.csv", "mimic-iv-ecg": "record_list.csv",
+          "folder": "records.csv"}  # a row a record; the Challenge has none
 RECORD_BYTES = {"ptb-xl": 25_000}  # at 100 Hz; others as their project says
 DEPTHS = (2, 4)  # blocks timed: every second one may have attention
 ROUNDS, ENOUGH_S = 3, 10.0  # of each timing
@@ -80,6 +88,52 @@ def cost_of(config: Config, device: str = "cpu") -> Cost:
     return Cost(step, evaluation, (4 * parameters * copies + kept) / GB, parameters)
 
 
+def supply(cohort: str, *, data: str = "", n: str | int = "", seed: int = 0) -> tuple[int | None, bool]:
+    """Return how many records ``make reproduce`` will read, and whether they are on a disk already.
+
+    Parameters
+    ----------
+    cohort : str
+        One of ``ecglib.preflight.COHORTS``.
+    data : str
+        DATA: a folder, of which all is read; '' where ``make data`` fetches, or has fetched, `n` records.
+    n : str or int
+        N of ``make data``: at most so many; '' for all. Another part than the one that was fetched is fetched anew.
+    seed : int
+        SEED, of the choice of `n`.
+
+    Returns
+    -------
+    records : int or None
+        None for virtual patients, whose number is the preset's.
+    at_hand : bool
+
+    Raises
+    ------
+    InputError
+        If a variable is wrong, or `data` does not hold the records.
+    """
+    if cohort in ("virtual", "folder") or data.strip():
+        folder = find_records(cohort, data)
+        return (None if folder is None else _count(cohort, folder)), folder is not None
+    wanted, _ = check_download(cohort, n, seed)
+    if is_complete(fetched(cohort)):
+        noted = json.loads((fetched(cohort) / DOWNLOAD).read_text(encoding="utf-8"))
+        if noted.get("n") is None or (noted["n"], noted.get("seed")) == (wanted, seed):
+            held = _count(cohort, fetched(cohort))
+            return min(held, wanted or held), True
+    return min(RECORDS[cohort], wanted or RECORDS[cohort]), False
+
+
+def _count(cohort: str, folder: Path) -> int:
+    """Return how many records a folder holds: of a part its list, else the rows of its table, or the headers."""
+    if (folder / SUBSET).is_file():
+        return len((folder / SUBSET).read_text(encoding="utf-8").split())
+    if cohort in TABLES:
+        return len(read_csv(folder / TABLES[cohort], ()))
+    return sum(1 for _ in folder.rglob("*.hea"))
+
+
 def plan(config: Config, cohort: str, *, records: int | None = None, at_hand: bool = False, device: str = "cpu",
          folder: Path | str = ".") -> pd.DataFrame:  # fmt: skip
     """Return what a study will take, stage by stage.
@@ -90,7 +144,7 @@ def plan(config: Config, cohort: str, *, records: int | None = None, at_hand: bo
     cohort : str
         Of `RECORDS`, ``virtual``, or ``folder``.
     records : int, optional
-        How many records the cohort has, where `RECORDS` does not say.
+        How many records are read (`supply`); None: all of `RECORDS`, or as many virtual ones as the preset has.
     at_hand : bool
         Whether the records are on a disk already, so that nothing is to be fetched.
     device : str

@@ -69,12 +69,14 @@ class Study:
     @property
     def command(self) -> str:
         """The command that makes everything of this study."""
-        words = ["make book"]
-        words += [f"COHORT={self.cohort}"] if self.cohort != "virtual" else []
-        words += ["DATA=<folder>"] if self.cohort != "virtual" and not fetched(self.cohort).is_dir() else []
-        words += [f"PRESET={self.preset}"] if self.preset != "quick" else []
-        words += [f"SEED={self.seed}"] if self.seed else []
-        return " ".join(words)
+        at_hand = self.cohort == "virtual" or fetched(self.cohort).is_dir()
+        return self.make("book") + ("" if at_hand else " DATA=<folder>")
+
+    def make(self, target: str) -> str:
+        """Return the call of ``make`` for a target, with those of this study's variables that are not the defaults."""
+        given = {"COHORT": (self.cohort, "virtual"), "PRESET": (self.preset, "quick"), "SEED": (self.seed, 0)}
+        return " ".join(["make", target, *(f"{name}={value}" for name, (value, default) in given.items()
+                                           if value != default)])  # fmt: skip
 
     def need(self, step: str) -> "Study":
         """Return the study itself if a step is done; else say, before anything heavy is imported, what makes it.

@@ -16,7 +16,7 @@ from ecglib.__main__ import main
 from ecglib.errors import InputError
 from ecglib.evaluation.blinded import SimulatedReader, read_key, write_form
 from ecglib.preflight import SHEETS, check_forms, check_kit
-from ecglib.study import ROOT
+from ecglib.study import ROOT, Study
 
 
 @pytest.fixture(autouse=True)
@@ -40,6 +40,33 @@ def test_right_variables(work):
 def test_wrong_numbers(n, words):
     with pytest.raises(InputError, match=words):
         check_kit("quick", "virtual", "", "0", n)
+
+
+def test_no_more_ecgs_than_the_preset_makes():
+    assert check_kit("smoke", "virtual", "", "0", "64") == 64
+    with pytest.raises(InputError, match=r"N=66 needs 33 synthetic ECGs, but PRESET=smoke makes 32; .*at most 64"):
+        check_kit("smoke", "virtual", "", "0", "66")
+
+
+def test_a_kit_is_what_was_handed_out_or_its_key(work):
+    folder = work / "virtual-quick-s0" / "blinded"
+    (folder / "analysis").mkdir(parents=True)
+    with pytest.raises(InputError, match="holds no kit, but results of another one's forms"):
+        check_kit("quick", "virtual", "", "0", "")
+    (folder / "analysis").rmdir()
+    assert check_kit("quick", "virtual", "", "0", "") == SHEETS, "an empty folder"
+    for part in ("hand-out", "key"):
+        (folder / part).mkdir()
+        with pytest.raises(InputError, match="readers may have in hand"):
+            check_kit("quick", "virtual", "", "0", "")
+        (folder / part).rmdir()
+
+
+@pytest.mark.parametrize(("study", "words"), [
+    (Study(), "make unblind"), (Study("ludb", "small", 1), "make unblind COHORT=ludb PRESET=small SEED=1"),
+])  # fmt: skip
+def test_a_study_says_how_make_is_called_for_it(study, words):
+    assert study.make("unblind") == words
 
 
 def test_wrong_names_are_those_of_make_book():
@@ -87,6 +114,7 @@ def test_from_a_study_to_the_analysis(work, tmp_path, capsys):
     words = ["--preset", "smoke"]
     assert main(["blinded", *words, "--n", "12"]) == 0
     assert "14 sheets of 12 ECGs" in (said := capsys.readouterr().out) and "to practise with" in said
+    assert "`make unblind PRESET=smoke FORMS=<folder>`" in said, "a kit of another study has another key"
     assert main(["blinded", *words, "--n", "12"]) == 2, "a kit is not replaced"
     assert "readers may have in hand" in capsys.readouterr().err
     key = read_key(study / "blinded" / "key" / "key.json")

@@ -1,8 +1,10 @@
 """What the book needs and may not find: papermill, Jupyter Book, npm. Each missing part is named, with its remedy."""
 
+import io
 import os
 import subprocess
 import sys
+import tarfile
 
 from ecglib.book import each_script_once
 from ecglib.study import ROOT
@@ -57,6 +59,43 @@ def test_without_npm_the_build_says_so_and_goes_on(tmp_path):
     assert done.returncode == 0
     assert "MathJax not bundled" in done.stderr and "CDN" in done.stderr
     assert done.stdout.strip() == "''"
+
+
+def fake_npm(folder, script: str) -> str:
+    """Return a PATH whose npm is a shell script."""
+    (folder / "bin").mkdir()
+    (folder / "bin" / "npm").write_text(f"#!/bin/sh\n{script}\n")
+    (folder / "bin" / "npm").chmod(0o755)
+    return f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}"
+
+
+def test_of_mathjax_only_what_is_shown_is_unpacked_and_by_python_3_11_2_too(tmp_path):
+    fonts = "output/chtml/fonts/woff-v2"
+    with tarfile.open(tmp_path / "mathjax.tgz", "w:gz") as tar:
+        for name in ("package/es5/tex-mml-chtml.js", f"package/es5/{fonts}/A.woff", "package/es5/core.js",
+                     "package/../../outside", f"package/es5/{fonts}/../../outside"):  # fmt: skip
+            member = tarfile.TarInfo(name)
+            member.size = 4
+            tar.addfile(member, io.BytesIO(b"text"))
+    script = f"echo \"$@\" > '{tmp_path}/asked'; cp '{tmp_path}/mathjax.tgz' . && echo mathjax.tgz"
+    code = ("import tarfile; from ecglib import book; from pathlib import Path\n"
+            "def extractall(self, path='.', members=None): raise AssertionError\n"  # no filter, as there
+            "tarfile.TarFile.extractall = extractall\n"
+            f"book.MATHJAX = Path({str(tmp_path / 'mathjax')!r}); book.vendor_mathjax()")  # fmt: skip
+    done = run_python(code, PATH=fake_npm(tmp_path, script), ECGLIB_WORK=str(tmp_path / "work"))
+    assert done.returncode == 0 and done.stderr == ""
+    files = sorted(str(path.relative_to(tmp_path / "mathjax")) for path in (tmp_path / "mathjax").rglob("*.*"))
+    assert files == [f"{fonts}/A.woff", "tex-mml-chtml.js"]
+    assert not list(tmp_path.rglob("outside"))
+    assert "--fetch-retries=1" in (tmp_path / "asked").read_text(), "npm's own retries last more than a minute"
+
+
+def test_why_npm_brought_no_mathjax_is_said(tmp_path):
+    script = "echo 'npm error code ENOTFOUND' >&2; echo 'npm error A complete log is in /a/b' >&2; exit 1"
+    code = ("from ecglib import book; from pathlib import Path\n"
+            f"book.MATHJAX = Path({str(tmp_path / 'mathjax')!r}); book.vendor_mathjax()")  # fmt: skip
+    done = run_python(code, PATH=fake_npm(tmp_path, script), ECGLIB_WORK=str(tmp_path / "work"))
+    assert done.returncode == 0 and "MathJax not bundled (npm error code ENOTFOUND)" in done.stderr
 
 
 def test_scripts_of_the_head_are_kept_once():

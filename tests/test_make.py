@@ -95,3 +95,37 @@ def test_another_preset_or_seed_is_another_study(tree):
     assert "prepare" in would_run(tree, "PRESET=smoke")
     assert "prepare" in would_run(tree, "SEED=1")
 
+
+def request_of(tree: Path, data: str, **environment: str) -> str:
+    name = "work/ludb-quick-s0/request"
+    subprocess.run(["make", "CHECKED=1", "COHORT=ludb", f"DATA={data}", name], cwd=tree, check=True,
+                   env=os.environ | environment, capture_output=True)  # fmt: skip
+    return (tree / name).read_text()
+
+
+def test_a_home_folder_that_no_shell_expanded_is_watched_as_well(tree, tmp_path):
+    home = tmp_path / "my home"
+    (home / "data").mkdir(parents=True)
+    table = home / "data" / "ludb.csv"
+    table.write_text("first\n")
+    before = request_of(tree, "~/data", HOME=str(home))
+    assert "ludb.csv" in before and request_of(tree, "~/data", HOME=str(home)) == before
+    table.write_text("another\n")
+    assert request_of(tree, "~/data", HOME=str(home)) != before
+    assert "ludb.csv" in request_of(tree, str(home / "data")), "nor is any other folder lost"
+
+
+def test_distclean_empties_a_work_folder_that_is_a_link(tree, tmp_path):
+    shutil.move(tree / "work", tmp_path / "disk")
+    (tree / "work").symlink_to(tmp_path / "disk")
+    for kept in ("data/ludb", "ludb-quick-s0/blinded/key"):
+        (tmp_path / "disk" / kept).mkdir(parents=True)
+    subprocess.run(["make", "distclean"], cwd=tree, check=True, capture_output=True)
+    assert sorted(path.name for path in (tmp_path / "disk").iterdir()) == ["data", "ludb-quick-s0"]
+
+
+def test_git_ignores_the_work_folder_and_a_link_in_its_place(tmp_path):
+    subprocess.run(["git", "init", "-q", "."], cwd=tmp_path, check=True)
+    shutil.copy(ROOT / ".gitignore", tmp_path)
+    (tmp_path / "work").symlink_to(tmp_path / "elsewhere")
+    assert subprocess.run(["git", "check-ignore", "-q", "work"], cwd=tmp_path).returncode == 0

@@ -8,10 +8,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import nbformat
+import numpy as np
 import pytest
+from cohorts import random_cohort
 
 from ecglib.book import checked_parameters, execute
 from ecglib.errors import InputError
@@ -364,3 +367,18 @@ def test_chapters_sample_where_the_study_says(path):
     if path.stem not in ("07_train", "18_differential_privacy"):  # these look into the network on the CPU
         code = "\n".join(text_of(cell) for cell in cells_of(path, "code"))
         assert all("device=study.device" in call for call in re.findall(r"Generator\.load\((.*)\)", code))
+
+
+@pytest.mark.parametrize(("changed", "expected"), [
+    ({}, "samples"), ({"run": "shipped"}, "samples-tried"), ({"sampler": "ddim"}, "samples-tried"),
+    ({"steps": 1}, "samples-tried"), ({"guidance": 4.0}, "samples-tried"),
+])  # fmt: skip
+def test_what_is_tried_in_chapter_08_does_not_take_the_place_of_the_studys_samples(changed, expected, tmp_path) -> None:
+    cells = {cell["id"]: text_of(cell) for cell in cells_of(ROOT / "notebooks" / "08_sample.ipynb", "code")}
+    drawn, settings = random_cohort(4, n_times=1000), SimpleNamespace(cohort=SimpleNamespace(n_evaluate=2))
+    study = SimpleNamespace(folder=tmp_path, config=settings, finished_run=lambda: tmp_path / "run")
+    names = {"np": np, "study": study, "how": {}, "test_set": drawn,
+             "generator": SimpleNamespace(sample=lambda table, **_: drawn)}  # fmt: skip
+    exec(cells["params"], names)
+    exec(cells["set"], names | changed)
+    assert [path.name for path in tmp_path.iterdir()] == [expected]

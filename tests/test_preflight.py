@@ -1,5 +1,6 @@
 """Make's variables, checked by a bare Python before anything is installed."""
 
+import os
 import subprocess
 import sys
 import time
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ecglib.errors import InputError
-from ecglib.preflight import COHORTS, check, check_download, check_python, fetched, find_records
+from ecglib.preflight import COHORTS, check, check_download, check_machine, check_python, fetched, find_records
 from ecglib.signals import load_cohort
 
 WRONG = [
@@ -48,10 +49,29 @@ def test_right_variables() -> None:
     assert check("smoke", "virtual", "", "0") is None and check("paper", "virtual", None, 7) is None
 
 
-def test_python_must_be_new_enough() -> None:
+def test_python_must_be_one_that_torch_is_built_for() -> None:
     check_python((3, 11))
-    with pytest.raises(InputError, match=r"Python is 3\.10; expected 3\.11"):
-        check_python((3, 10))
+    check_python((3, 14))
+    for minor in (10, 15):
+        with pytest.raises(InputError, match=rf"Python is 3\.{minor}; expected 3\.11 to 3\.14.*PYTHON=python3\.13"):
+            check_python((3, minor))
+
+
+def test_a_mac_must_have_apple_silicon() -> None:
+    check_machine("darwin", "arm64")
+    check_machine("linux", "x86_64")
+    with pytest.raises(InputError, match=r"Intel.*expected Linux, WSL, or macOS 14") as caught:
+        check_machine("darwin", "x86_64")
+    assert "\n" not in str(caught.value)
+
+
+def test_the_check_looks_at_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.platform", "darwin")
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    with pytest.raises(InputError, match="Intel"):
+        check("smoke", "virtual", "", "0")
+    with pytest.raises(InputError, match="Intel"):
+        check_download("ludb", "", "0")
 
 
 NEEDED = {
@@ -118,6 +138,16 @@ def test_it_needs_nothing_but_the_standard_library() -> None:
     assert not {"numpy", "pandas", "torch", "wfdb"} & set(done.stdout.split())
 
 
+def test_a_python_without_the_packages_names_the_one_to_use(tmp_path: Path) -> None:
+    (tmp_path / "torch.py").write_text("raise ModuleNotFoundError(\"No module named 'torch'\", name='torch')")
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-m", "ecglib", "train"], capture_output=True, text=True,
+                          cwd=Path(__file__).resolve().parents[1], env=environment)  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr == ("error: torch is not installed here; run `make setup`, then `.venv/bin/python -m ecglib "
+                           "train …`\n")  # fmt: skip
+
+
 def test_an_old_python_reaches_the_line_that_says_so() -> None:
     """What runs before the check must parse, and be defined, on Python 3.8."""
     import ast
@@ -135,7 +165,9 @@ def test_an_old_python_reaches_the_line_that_says_so() -> None:
 @pytest.mark.parametrize(
     ("variables", "words"),
     [
-        (("virtual", "", "0"), "COHORT='virtual' is not known: .*choose one of ludb"), (("ludb", "0", "0"), "N='0'"),
+        (("virtual", "", "0"), "COHORT=virtual needs no data; name a cohort: make data COHORT=ludb"),
+        (("folder", "", "0"), "COHORT=folder is not fetched: run `make book COHORT=folder DATA=<folder>`"),
+        (("ludb", "0", "0"), "N='0'"),
         (("ludb", "-1", "0"), "N='-1'"), (("ludb", "ten", "0"), "N='ten'"), (("ludb", "1e3", "0"), "N='1e3'"),
         (("ludb", "", "x"), "SEED='x'"), (("lubd", "", "0"), "did you mean ludb"),
     ],

@@ -215,6 +215,9 @@ def test_a_table_of_patients(tmp_path: Path) -> None:
     table = read_table(path)
     assert table["ecg_id"].tolist() == table["patient_id"].tolist() == [7, 8] and table["age"][0] == 90
     assert table["scp_codes"][1] == {"AFIB": 0.0, "LVH": 50.0} and table["sex"].isna().all()
+    path.write_text("ecg_id,age,sex,heart_rate,scp_codes\n1,70,1,75,CLBBB SR\n2,,,,afib\n3,,,,\n")
+    codes = read_table(path)["scp_codes"].tolist()
+    assert codes == [{"CLBBB": 0.0, "SR": 0.0}, {"AFIB": 0.0}, {}], "the README's example; nothing asked for"
     path.write_text("ecg_id,scp_codes\n7,{'NORM': 100.0}\n8,{'OOPS': 1}\n")
     with pytest.raises(InputError, match=r"'OOPS' is not known: .*71 in all.*at ecg_id 8"):
         read_table(path)

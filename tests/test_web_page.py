@@ -241,8 +241,29 @@ def test_every_control_has_a_name_and_the_page_says_what_it_is(page):
     nameless = page.evaluate("""() => [...document.querySelectorAll('#play input, #play select, #play button')]
         .filter((one) => !one.labels?.length && !one.textContent.trim()).map((one) => one.id)""")  # fmt: skip
     assert nameless == []
+    for name in ("age not told", "heart rate not told", "sex not told"):
+        assert page.get_by_label(name, exact=True).count() == 1, "each says what is not told"
+    labels = page.locator("#play-statements label").all_inner_texts()
+    assert labels and all(re.search(r" \(\d+\)$", label) for label in labels), "counts are for eyes and readers alike"
     about = page.locator("#play-about").inner_text()
     assert "preset smoke" in about and "40 steps with seed 0" in about and "not for clinical use" in about
+
+
+def test_after_a_drawing_that_failed_there_is_nothing_to_take_home(page):
+    ask(page, **REQUESTS[0], sampler="ddim", steps=9)
+    buttons = [page.locator("#play-csv"), page.locator("#play-svg")]
+    page.evaluate("""() => {
+        const generator = Ecglib.Generator.prototype, { sample } = generator;
+        generator.sample = async () => { generator.sample = sample; throw new Error("no memory"); };
+    }""")
+    page.locator("#play-seed").fill("3")
+    page.wait_for_function("document.getElementById('play-status').textContent.includes('no memory')")
+    page.wait_for_function(IDLE)
+    assert all(button.is_disabled() for button in buttons), "the file would hold the ECG before"
+    page.locator("#play-frame").dispatch_event("input")
+    page.get_by_label("the network's guess").check()
+    ask(page, **REQUESTS[0], sampler="ddim", steps=9)
+    assert all(button.is_enabled() for button in buttons)
 
 
 @pytest.mark.parametrize("width", [320, 1400])

@@ -14,6 +14,7 @@ from ecglib.runs import MANIFEST, inside, read_manifest
 from ecglib.signals.cohort import Cohort
 from ecglib.signals.data_card import says_synthetic
 from ecglib.signals.leads import LEADS_12
+from ecglib.signals.readers.folder import parse_statements
 from ecglib.signals.readers.metadata import number, parse_codes, read_csv, truth, typed
 from ecglib.signals.readers.records import LeftOut, Reading, check_fs, choose_records, read_all, subset_of
 from ecglib.signals.resample import resample
@@ -119,7 +120,7 @@ def read_table(path: Path | str) -> pd.DataFrame:
     Parameters
     ----------
     path : path
-        CSV with ``ecg_id`` and ``scp_codes``; ``patient_id``, ``age``, ``sex``, … where known.
+        CSV with ``ecg_id`` and ``scp_codes`` (see `parse_statements`); ``patient_id``, ``age``, ``sex``, … where known.
 
     Returns
     -------
@@ -185,7 +186,7 @@ def _row(path: Path, record: dict[str, str], column: str | None, unknown: dict[s
     row["heart_rate"] = value("heart_rate", 5, 400)
     row["height"], row["weight"] = _body(record, unknown)
     try:
-        row["scp_codes"] = parse_codes(record["scp_codes"])
+        row["scp_codes"] = (parse_codes if column else parse_statements)(record["scp_codes"])
     except ValueError as error:
         raise RecordError(path, "scp_codes", f"{error} at ecg_id {row['ecg_id']}", REMEDY) from None
     try:

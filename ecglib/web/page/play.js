@@ -40,8 +40,7 @@
       for (const { code, description, count, first } of offered) {
         const label = document.createElement("label");
         const input = Object.assign(document.createElement("input"), { type: "checkbox", value: code, checked: first });
-        label.append(input, `${code}: ${description}`);
-        label.title = `${count} training records`;
+        label.append(input, `${code}: ${description} (${count})`);
         box.append(label);
       }
       find("statements").append(box);
@@ -114,11 +113,12 @@
     const how = { sampler: find("sampler").value, steps: Number(find("steps").value), spacing: generator.about.sampling.spacing,
       guidance: Number(find("guidance").value), seed: Number(find("seed").value) };
     describeCombination(request.scp_codes);
+    result = null; // the last one no longer answers what is asked for
     busy(true);
     const frames = [], still = matchMedia("(prefers-reduced-motion: reduce)").matches;
     const started = performance.now();
     generator.signal.evaluations = generator.signal.milliseconds = 0;
-    if (!result) say("Drawing the first ECG …");
+    if (mine === 1) say("Drawing the first ECG …");
     try {
       const { x, beats } = await generator.sample(request, how, async (i, x_t, x0Hat) => {
         if (mine !== drawing) throw new Ecglib.Superseded();
@@ -140,10 +140,10 @@
     busy(false);
   }
 
-  // While an ECG is being drawn there is nothing whole to take home.
+  // While an ECG is being drawn, or after drawing failed, there is nothing whole to take home.
   function busy(is) {
     find("result").setAttribute("aria-busy", is);
-    find("csv").disabled = find("svg").disabled = is;
+    find("csv").disabled = find("svg").disabled = is || !result;
   }
 
   Ecglib.Superseded = class extends Error {};
