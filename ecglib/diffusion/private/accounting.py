@@ -65,7 +65,7 @@ class Privacy:
     def __post_init__(self) -> None:
         for name, (low, high) in RANGES.items():
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, Real) or not low <= value <= high:
+            if isinstance(value, bool) or not isinstance(value, Real) or not low <= float(value) <= high:
                 raise InputError(f"privacy.{name}={value!r}; expected a number from {low:g} to {high:g}")
             object.__setattr__(self, name, float(value))
         for name, (least, most) in WHOLE.items():

@@ -296,5 +296,5 @@ def _finish(run: Path, config: Config, plan: _Plan, cohort: Cohort, loop: _Loop,
         digests = {name: sha256_of(run / name) for name in (WEIGHTS, "config.json", PRIVACY)}
         note = origin.note if origin else None
         write_manifest(run, "run", config=config.id, cohort=cohort.source, device=str(loop.device), sha256=digests,
-                       privacy=statement(plan.privacy, spent, note and note["sha256"]), delta=plan.privacy.delta,
-                       epsilon="inf" if spent == inf else spent, seed=config.seed, start_from=note)  # fmt: skip
+                       privacy=statement(plan.privacy, spent, note["sha256"] if note else None), seed=config.seed,
+                       epsilon="inf" if spent == inf else spent, delta=plan.privacy.delta, start_from=note)  # fmt: skip

@@ -59,7 +59,7 @@ def nnaa(c: Comparison, *, space: Space = BEATS) -> dict[str, float]:
     values = {}
     for key, role, away in (("aa train", "train", to_train), ("aa test", "real", to_real)):
         _enough(c, len(terms[role]), len(away))
-        values[f"{key} {space.name}"] = adversarial_accuracy(*terms[role].T, away, own)
+        values[f"{key} {space.name}"] = adversarial_accuracy(terms[role][:, 0], terms[role][:, 1], away, own)
         c.note(n=min(len(terms[role]), len(away)))
     train, test = values.values()
     return values | {f"privacy loss {space.name}": test - train}
