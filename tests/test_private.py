@@ -363,6 +363,8 @@ def test_a_public_start_brings_weights_and_statistics(tmp_path):
     manifest = read_manifest(run, "run")
     assert manifest["start_from"]["sha256"] and manifest["epsilon"] == "inf"
     assert manifest["privacy"].startswith("none: gradients were clipped")
+    promised = train_private(still, PRIVACY, many_records(), tmp_path / "promised", progress=False, start_from=public)
+    assert f"weights (sha256 {manifest['start_from']['sha256'][:12]}…)" in read_manifest(promised, "run")["privacy"]
 
 
 def test_a_start_on_the_same_records_or_with_a_promise_of_its_own_is_refused(whole, tmp_path):
