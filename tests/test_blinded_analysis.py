@@ -89,6 +89,14 @@ class TestDPrime:
         assert d_prime(45, 50, 45, 50).value == pytest.approx(0)
         assert criterion(45, 50, 45, 50) < -1  # says synthetic nearly always
 
+    def test_the_leaning_of_a_reader_varies_half_as_much_as_the_skill(self):
+        """Simulated: z(H) and z(F) of 50 ECGs each; the table's interval is as wide as the leaning scatters."""
+        rng = np.random.default_rng(0)
+        counts = rng.binomial(50, [0.8, 0.4], (4000, 2))
+        scatter = np.std([criterion(hits, 50, false, 50) for hits, false in counts])
+        skill = d_prime(40, 50, 20, 50)
+        assert (skill.ci_high - skill.value) / 2 == pytest.approx(norm.ppf(0.975) * scatter, rel=0.1)
+
     def test_shares_of_0_and_1_are_finite(self):
         everything = d_prime(50, 50, 0, 50)
         assert np.isfinite(everything[:3]).all() and everything.value > 4
@@ -236,6 +244,11 @@ class TestForms:
         (lambda f: f.assign(reader=""), "expected one code"),
         (lambda f: f.assign(reader=[*"ab"] * 22), "expected one code"),
         (lambda f: f.assign(reader="R2"), "are both of reader 'R2'"),
+        (lambda f: f.assign(reader="r2"), "are both of reader 'R2'"),
+        (lambda f: f.assign(reader="R2\u200b"), "expected one code in every row, of up to 20 letters"),
+        (lambda f: f.assign(reader=ALL), "'ALL READERS'.*expected one code"),
+        (lambda f: f.assign(reader="-R1"), "no hyphen first"),
+        (lambda f: f.assign(reader="R" * 21), "up to 20 letters"),
         (lambda f: pd.concat([f, f.iloc[:1]]), "is there twice"),
         (lambda f: f.assign(sheet=["ZZZZ", *f["sheet"][1:]]), "'ZZZZ' is not of this kit"),
         (lambda f: f.drop(columns="rhythm"), "lacks rhythm"),
@@ -260,6 +273,18 @@ class TestForms:
         form = pd.read_csv(path, dtype=str, keep_default_na=False)
         form[sorted(form.columns)].to_csv(path, index=False, encoding="utf-8-sig", quoting=1, lineterminator="\r\n")
         pd.testing.assert_frame_equal(read_forms([path], read_key(study / "key" / "key.json")), before)
+
+    def test_a_form_that_a_spreadsheet_saved_with_semicolons_is_read(self, study):
+        path, key = study / "forms" / "answers-R1.csv", read_key(study / "key" / "key.json")
+        edited(path, lambda form: form.assign(reason='too regular, "; a, b, c'))
+        before = read_forms([path], key)
+        pd.read_csv(path, dtype=str, keep_default_na=False).to_csv(path, index=False, sep=";")
+        pd.testing.assert_frame_equal(read_forms([path], key), before)
+
+    def test_a_code_in_small_letters_is_that_in_capitals(self, study):
+        edited(study / "forms" / "answers-R1.csv", lambda form: form.assign(reader="dr-7"))
+        forms = read_forms(study / "forms", read_key(study / "key" / "key.json"))
+        assert set(forms["reader"]) == {"R0", "DR-7", "R2"}
 
     def test_a_changed_key_no_longer_fits_its_seal(self, study):
         """The owner swaps the truth of two sheets after the fact: every form refuses the key."""
@@ -305,6 +330,25 @@ class TestAnalysis:
         assert written == {"analysis.csv", "answers.csv", "analysis.png", "SEAL.txt", "manifest.json"}
         pd.testing.assert_frame_equal(pd.read_csv(study / "analysis" / "analysis.csv").fillna({"reason": ""}), table)
 
+    def test_a_finished_analysis_is_not_made_again(self, study):
+        where = study / "forms", study / "key" / "key.json", study / "analysis"
+        unblind(*where)
+        before = {path.name: path.read_bytes() for path in (study / "analysis").iterdir()}
+        (study / "forms" / "answers-R2.csv").unlink()
+        with pytest.raises(InputError, match=r"holds a finished analysis, .*move this one away"):
+            unblind(*where)
+        assert {path.name: path.read_bytes() for path in (study / "analysis").iterdir()} == before
+
+    def test_a_reader_of_one_answer_and_one_confidence(self):
+        plan = plan_of(20, 0)
+        forms = plan.assign(reader="R", answer="real", confidence=3, rhythm="other", quality="good")
+        rows = wide(analyse(forms, draws=100)).loc["R"]
+        assert rows.loc["confidence_auc", "reason"] == "no interval: all ratings are tied"
+        leaning = rows.loc["criterion"]
+        assert leaning["ci_low"] < leaning["value"] < leaning["ci_high"] and leaning["value"] > 1
+        reach = (rows.loc["d_prime", "ci_high"] - rows.loc["d_prime", "value"]) / 2
+        assert leaning["ci_high"] - leaning["value"] == pytest.approx(reach)
+
     def test_counts_are_the_readers_own(self):
         """One reader, four sheets: hit, miss, false alarm, right rejection; one of two repeats answered otherwise."""
         plan = plan_of(4, 2)
@@ -324,14 +368,21 @@ class TestAnalysis:
         rest = right - right.mean(1, keepdims=True) - right.mean(0) + right.mean()
         assert (rest**2).sum() / 2 == pytest.approx(1 / 6)
         assert estimate.value == 0.5 and (estimate.ci_low, estimate.ci_high) == (0, 1)
-        assert p == pytest.approx(student.sf(0.1 / np.sqrt(1 / 12), 2))
+        assert student.sf(0.1 / np.sqrt(1 / 12), 2) < p == pytest.approx(equivalence_p(3, 6))
 
     def test_readers_who_agree_on_everything_are_as_one(self):
         right = np.repeat((np.arange(100) % 10 < 7)[:, None], 4, axis=1)
         estimate, _ = over_readers(right, np.arange(100) < 50)
         width = 2 * student.ppf(0.975, 3) * np.sqrt(0.7 * 0.3 / 98)
         assert estimate.ci_high - estimate.ci_low == pytest.approx(width, rel=0.01)
-        assert over_readers(np.ones((10, 3)), np.arange(10) < 5) == ((1.0, 1.0, 1.0, 10), 1.0)
+
+    def test_readers_without_scatter_are_no_surer_than_as_many_answers(self):
+        """All right, or each reader right on half of the sheets and each sheet by half of the readers' answers."""
+        estimate, p = over_readers(np.ones((20, 3)), np.arange(20) < 10)
+        assert estimate == pytest.approx((1.0, 0.025 ** (1 / 60), 1.0, 20)) and p == pytest.approx(1)
+        right = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0], [0, 1, 1], [1, 0, 1]])
+        estimate, p = over_readers(right, np.arange(6) < 3)
+        assert estimate[:3] == pytest.approx(share(9, 18)[:3]) and p == pytest.approx(equivalence_p(9, 18)) and p > 0.2
 
     def test_two_readers_cannot_stand_for_others(self):
         rows = wide(analyse(forms_of(plan_of(), [SimulatedReader(1)] * 2, 0), draws=200)).loc[ALL]

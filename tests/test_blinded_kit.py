@@ -88,7 +88,19 @@ class TestPlan:
         alone = replace(synthetic, table=synthetic.table.drop(columns="source_ecg_id"))
         assert len(draw_plan(real, alone, 240, "1")) == 264
 
+    def test_whether_there_are_enough_patients_is_no_matter_of_luck(self, arms):
+        """Eight real patients, ten sources, five of them among the eight: twelve different ECGs can be had, not 14."""
+        real, synthetic = arms[0].select(np.arange(8)), arms[1].select(np.arange(3, 13))
+        for secret in range(40):
+            plan = draw_plan(real, synthetic, 12, f"{secret:x}")
+            shown = plan[plan["repeat_of"] == ""]
+            sources = synthetic.table["source_ecg_id"].iloc[shown.loc[shown["arm"] == "synthetic", "row"]]
+            assert len(shown) == 12 and not set(sources) & set(shown.loc[shown["arm"] == "real", "ecg_id"])
+            with pytest.raises(InputError, match=r"n=14 ECGs .* at most 12"):
+                draw_plan(real, synthetic, 14, f"{secret:x}")
+
     @pytest.mark.parametrize(("n", "secret", "words"), [
+        (20, 5, "secret, a int, is not a hexadecimal number"), (20, "", "hexadecimal"), (20, "-1", "hexadecimal"),
         (3, "1", "even number"), (2, "1", "even number from 4"), (0, "1", "even number"), (-4, "1", "even number"),
         (20, "xyz", "hexadecimal"), (242, "1", "at most 240: give a smaller N"),
     ])  # fmt: skip
@@ -215,6 +227,8 @@ class TestKit:
             write_kit(arms[0], random_cohort(20, fs=200, n_times=2000), tmp_path / "kit", n=4)
         with pytest.raises(InputError, match="at most 240"):
             write_kit(*arms, tmp_path / "kit", n=1000)
+        with pytest.raises(InputError, match="secret, a str, is not a hexadecimal"):
+            write_kit(*arms, tmp_path / "kit", n=4, secret="")
         assert list(tmp_path.iterdir()) == []
 
     def test_the_printed_sheet_has_boxes_for_every_answer(self, arms):

@@ -155,7 +155,7 @@ def test_two_readers_on_one_device_do_not_meet(context, kit):
     assert page.get_by_label("real", exact=False).first.is_checked()
 
 
-@pytest.mark.parametrize("code", ["", "Dr. Müller", "a" * 21, "a b"])
+@pytest.mark.parametrize("code", ["", "Dr. Müller", "a" * 21, "a b", "-a"])
 def test_a_code_is_needed_and_is_no_name(context, kit, code):
     page = context.new_page()
     page.goto((kit[0] / "hand-out" / "reading.html").as_uri())
@@ -177,6 +177,26 @@ def test_keys_rest_while_words_are_typed_and_when_switched_off(context, kit):
     page.keyboard.press("Escape")
     page.keyboard.press("s")
     assert not page.locator("input:checked:not(#keys)").count()
+
+
+def test_after_a_rhythm_was_picked_single_keys_are_keys_again(context, kit):
+    page = opened(context, kit)
+    page.locator("#rhythm").focus()
+    page.locator("#rhythm").select_option("sinus rhythm")  # as from the open list, without a key
+    page.keyboard.press("a")
+    expect(page.locator("#rhythm")).to_have_value("sinus rhythm")
+    assert page.locator("[name=quality][value=acceptable]").is_checked()
+
+
+def test_a_rhythm_chosen_by_letters_is_left_with_enter(context, kit):
+    page = opened(context, kit)
+    page.keyboard.press("h")
+    page.keyboard.type("atrial fib")
+    expect(page.locator("#rhythm")).to_be_focused()
+    page.keyboard.press("Enter")
+    page.keyboard.press("p")
+    expect(page.locator("#rhythm")).to_have_value("atrial fibrillation")
+    assert page.locator("[name=quality][value=poor]").is_checked()
 
 
 def test_everything_has_a_name_and_can_be_reached_by_tab(context, kit):
@@ -230,3 +250,48 @@ def test_where_nothing_can_be_kept_the_page_says_so(context, kit):
     expect(page.get_by_role("alert")).to_contain_text("export before you close")
     page.keyboard.press("s")
     assert page.locator("[name=answer][value=synthetic]").is_checked()
+
+
+def kept_place(page: Page, reader: str) -> str:
+    """Where the browser keeps a reader's answers."""
+    return f"ecg-reading {page.locator('#seal').text_content()} {reader}"
+
+
+def test_two_tabs_of_one_reader_keep_the_answers_of_both(context, kit):
+    first, second = opened(context, kit), opened(context, kit)
+    second.evaluate("addEventListener('storage', (event) => event.stopImmediatePropagation(), true)")
+    for key in ("r", "n", "s", "n", "r"):
+        first.keyboard.press(key)
+    second.keyboard.press("n")  # mere navigation
+    second.keyboard.press("n")
+    second.keyboard.press("n")
+    second.keyboard.press("s")
+    first.reload()
+    begin(first, "R-1")
+    for sheet, answer in enumerate(["real", "synthetic", "real", "synthetic"]):
+        first.get_by_label("Go to").select_option(index=sheet)
+        assert first.locator(f"[name=answer][value={answer}]").is_checked(), sheet
+
+
+def test_a_second_tab_shows_what_the_first_was_told(context, kit):
+    first, second = opened(context, kit), opened(context, kit)
+    for key in ("r", "5"):
+        first.keyboard.press(key)
+    expect(second.locator("[name=answer][value=real]")).to_be_checked()
+    second.keyboard.press("4")  # the newer one counts
+    expect(first.locator("[name=confidence][value='4']")).to_be_checked()
+    assert not first.errors and not second.errors
+
+
+@pytest.mark.parametrize("text", ["{", '{"current": 1}', '"text"'])
+def test_what_cannot_be_read_is_left_as_it_is_and_said(context, kit, text):
+    page = opened(context, kit)
+    place = kept_place(page, "R-1")
+    page.evaluate("([place, text]) => localStorage.setItem(place, text)", [place, text])
+    page.reload()
+    begin(page, "R-1")
+    expect(page.get_by_role("alert")).to_contain_text("of R-1 cannot be read. It is left as it is")
+    page.keyboard.press("s")
+    page.keyboard.press("n")
+    assert page.evaluate("(place) => localStorage.getItem(place)", place) == text
+    assert not page.errors

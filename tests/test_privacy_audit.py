@@ -10,7 +10,17 @@ from toys import TEN, at
 from ecglib.errors import InputError
 from ecglib.evaluation import Comparison, privacy
 from ecglib.evaluation.privacy import alarms, audit
-from ecglib.evaluation.privacy.auditing import BLIND, CONTEXT, FOUND, NO_LEAK, NOTHING, REFUSED, SILENT, no_leak
+from ecglib.evaluation.privacy.auditing import (
+    BLIND,
+    CONTEXT,
+    FOUND,
+    NO_LEAK,
+    NOTHING,
+    REFUSED,
+    SILENT,
+    UNSURE,
+    no_leak,
+)  # fmt: skip
 from ecglib.signals import load_cohort
 
 N = 800
@@ -92,6 +102,13 @@ def test_an_attack_that_notices_not_even_copies_is_called_blind():
 
     deaf.__name__ = "attribute_inference"
     assert audit(toy(gauss(N, 2)), [deaf], resamples=20)["verdict"].tolist() == [BLIND]
+
+
+def test_without_an_interval_there_is_no_verdict():
+    """A full leak, measured without draws: its value alone is compared with nothing."""
+    table = audit(toy(gauss(N, 0)), TOY[:2], resamples=0).set_index(["metric", "key"])
+    leaks = [("mir", "f1 beats"), ("nnaa", "privacy loss beats")]
+    assert table.loc[leaks, "ci_low"].isna().all() and (table.loc[leaks, "verdict"] == UNSURE).all()
 
 
 def test_without_enough_fresh_records_there_are_no_controls_and_it_is_said():

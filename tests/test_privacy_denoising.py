@@ -93,6 +93,17 @@ def test_the_members_that_are_asked_are_spread_over_all(attacked, monkeypatch):
     assert asked.sum() == 10 and np.diff(np.flatnonzero(asked)).max() < 15
 
 
+def test_as_many_records_of_a_member_are_asked_as_of_every_other(attacked):
+    twice = attacked.train.table.assign(patient_id=np.arange(len(attacked.train)) // 2)
+    pairs = replace(attacked.train, table=twice)
+    machine = CopyMachine.of(attacked.train, attacked.generator)
+    found = scores_of(attacked.instead(train=pairs, generator=machine))["loss"]["train"]
+    each = record_scores(machine, pairs)[:, : len(LOSS_AT)].mean(axis=1)
+    first = ~pairs.table["patient_id"].duplicated().to_numpy()
+    np.testing.assert_allclose(found[first], each[first], atol=1e-3)
+    assert np.isnan(found[~first]).all(), "some of the others have one record only"
+
+
 # ---- what the scores are, on denoisers that are known
 
 

@@ -69,6 +69,17 @@ def test_a_patient_is_as_exposed_as_the_most_exposed_record():
     assert values[0] > values[1]
 
 
+@pytest.mark.parametrize("more", ["train", "real"])
+def test_more_records_of_a_patient_are_no_membership(more):
+    """Released records that know nothing; one side has two records a patient, the other one: the better of two wins."""
+    roles = {"real": at(gauss(N, 2), first_id=5001), "train": at(gauss(N, 0), first_id=10_001)}
+    points = np.concatenate([gauss(N, 5)[:, None], gauss(N, 6)[:, None]], axis=1).reshape(-1, 2)
+    roles[more] = at(points, first_id=30_001, per_patient=2)
+    c = Comparison(synthetic=at(gauss(1000, 1)), held_out=at(gauss(N, 3), first_id=20_001), **roles)
+    assert abs(distance_attack(c, space=PLANE)["auc beats"] - 0.5) < 0.06
+    assert abs(mir(c, space=PLANE)["f1 beats"] - 0.5) < 0.05
+
+
 def test_order_of_records_is_nothing(copied):
     rng = np.random.default_rng(0)
     roles = {role: getattr(copied, role) for role in ("real", "synthetic", "train", "held_out")}

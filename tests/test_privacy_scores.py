@@ -1,6 +1,7 @@
 """Areas, rates and intervals against slow or analytic forms; a patient counts once; too few are refused."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +10,16 @@ from sklearn.metrics import roc_auc_score, roc_curve
 from toys import at
 
 from ecglib.evaluation import Comparison, NotComputable, evaluate
-from ecglib.evaluation.privacy.scores import attack, auc, by_patient, clopper_pearson, roc, true_positives
+from ecglib.evaluation.privacy.scores import (
+    attack,
+    auc,
+    by_patient,
+    clopper_pearson,
+    counted,
+    fewest,
+    roc,
+    true_positives,
+)  # fmt: skip
 
 whole = st.lists(st.integers(0, 6), min_size=1, max_size=30)
 
@@ -56,6 +66,14 @@ def test_a_patient_has_the_highest_score_once(records):
         assert np.isfinite(kept).sum() == np.isfinite(own).any()
         if np.isfinite(own).any():
             assert np.nanmax(kept) == np.nanmax(own)
+
+
+def test_as_many_records_of_each_patient_count_as_each_has():
+    members = pd.DataFrame({"patient_id": [7, 7, 8, 7, 8], "ecg_id": [5, 1, 2, 3, 4]})
+    others = pd.DataFrame({"patient_id": [1, 2, 1, 2], "ecg_id": [10, 11, 12, 13]})
+    assert fewest(members, others) == 2 and fewest(members, others.head(3)) == 1
+    assert counted(members, 2).tolist() == [False, True, True, True, True], "the first two of each, by ecg_id"
+    assert fewest(members.head(0), others.head(0)) == 1 and counted(members.head(0), 1).tolist() == []
 
 
 def with_scores(n_members: int, n_others: int):

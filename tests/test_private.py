@@ -36,6 +36,7 @@ from ecglib.diffusion.private import (
     noisy_mean,
     train_private,
 )
+from ecglib.diffusion.private.accounting import check_delta, statement
 from ecglib.diffusion.private.training import SCALE_MV, randomness
 from ecglib.errors import InputError
 from ecglib.runs import MANIFEST, read_manifest
@@ -217,11 +218,24 @@ def test_no_attack_on_a_gaussian_step_beats_the_bound_and_the_best_one_meets_it(
 
 
 @pytest.mark.parametrize(("name", "value"), [("epsilon", 0.0), ("epsilon", -1.0), ("epsilon", math.nan), ("delta", 0.5),
+                                             ("epsilon", "3"), ("epsilon", True), ("delta", None), ("clip", 1j),
+                                             ("patients", 64.5), ("draws", 1.5), ("records", True), ("seed", 1.5),
                                              ("clip", 0.0), ("patients", 0), ("draws", 0), ("records", 0),
                                              ("seed", -1)])  # fmt: skip
 def test_privacy_refuses_what_is_out_of_range(name, value):
     with pytest.raises(InputError, match=f"privacy.{name}="):
         Privacy(**{name: value})
+
+
+def test_privacy_takes_the_numbers_of_numpy():
+    privacy = Privacy(epsilon=np.float32(3), patients=np.int64(64), seed=np.uint32(0))
+    assert json.loads(privacy.to_json()) == json.loads(Privacy(epsilon=3, patients=64, seed=0).to_json())
+
+
+def test_a_delta_that_lets_a_patient_be_published_is_refused():
+    check_delta(Privacy(delta=1e-3), 999)
+    with pytest.raises(InputError, match=r"privacy.delta=0.001 with 1000 training patients.*1/1000 = 0.001"):
+        check_delta(Privacy(delta=1e-3), 1000)
 
 
 def test_without_opacus_the_extra_is_named(tmp_path):
@@ -349,6 +363,27 @@ def test_a_public_start_brings_weights_and_statistics(tmp_path):
     manifest = read_manifest(run, "run")
     assert manifest["start_from"]["sha256"] and manifest["epsilon"] == "inf"
     assert manifest["privacy"].startswith("none: gradients were clipped")
+    promised = train_private(still, PRIVACY, many_records(), tmp_path / "promised", progress=False, start_from=public)
+    assert f"weights (sha256 {manifest['start_from']['sha256'][:12]}…)" in read_manifest(promised, "run")["privacy"]
+
+
+def test_a_start_on_the_same_records_or_with_a_promise_of_its_own_is_refused(whole, tmp_path):
+    plain = train(TINY, many_records(), tmp_path / "plain", progress=False)
+    for origin, words in ((plain, "was trained on these same records"), (whole, r"is a private run \(epsilon 4\.9")):
+        with pytest.raises(InputError, match=words):
+            train_private(TINY, PRIVACY, many_records(), tmp_path / "run", progress=False, start_from=origin)
+    assert not (tmp_path / "run").exists()
+    many = train_private(TINY, replace(PRIVACY, delta=1e-2, epsilon=math.inf), many_records(), tmp_path / "inf",
+                         progress=False, stop_after=1)  # fmt: skip
+    assert not (many / MANIFEST).exists()
+    with pytest.raises(InputError, match=r"privacy.delta=0.01 with 120 training patients"):
+        train_private(TINY, replace(PRIVACY, delta=1e-2), tiny_cohort(150), tmp_path / "run", progress=False)
+
+
+def test_the_statement_says_that_the_first_weights_are_taken_to_be_public():
+    assert "first weights" not in statement(PRIVACY, 3.0)
+    assert "Outside of it: the first weights (sha256 0123456789ab…), assumed to be of public records" in statement(
+        PRIVACY, 3.0, "0123456789abcdef")  # fmt: skip
 
 
 def test_what_was_promised_stands_on_the_card_of_what_was_made(tmp_path):

@@ -102,6 +102,10 @@ class TestEntropy:
     def test_flat_has_none(self):
         assert np.isnan(sample_entropy(np.ones(100)))
 
+    @pytest.mark.parametrize("x", [[], [1.0], [1.0, 2.0], [1.0, 2.0, 3.0]])
+    def test_too_few_samples_have_none(self, x):
+        assert np.isnan(sample_entropy(np.array(x)))
+
     def test_coefficient(self):
         rng = np.random.default_rng(0)
         sinus, fibrillation = 0.8 + 0.02 * rng.normal(size=(20, 12)), 0.7 + 0.15 * rng.normal(size=(20, 12))
@@ -244,6 +248,12 @@ class TestTransfer:
         noisy = replace(other, x=other.x + rng.normal(0, 0.1, other.x.shape).astype(np.float32))
         auroc, importance = betrayals(one, noisy, better_features)
         assert auroc > 0.8 and set(importance.index[:2]) & {"f_power", "p_alike"}
+
+    def test_fewer_patients_than_folds(self, hearts):
+        two = replace(hearts, table=hearts.table.assign(patient_id=np.arange(len(hearts)) % 2)).select(np.arange(10))
+        made = replace(two, table=two.table.assign(source_ecg_id=two.table["ecg_id"], ecg_id=np.arange(10) + 10**6))
+        with pytest.raises(InputError, match="folds=5 with records of 2 patients"):
+            betrayals(two, made, better_features)
 
     def test_unknown_model(self):
         with pytest.raises(InputError, match="random forest"):

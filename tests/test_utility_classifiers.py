@@ -95,6 +95,11 @@ class TestFeaturesOfACohort:
         with pytest.raises(InputError, match="no training record"):
             copy_features(rocket(), replace(test, table=table, waves=None), train)
 
+    def test_records_that_tell_no_source_are_refused(self):
+        train, _, test = cohort().split()
+        with pytest.raises(InputError, match="has no column source_ecg_id"):
+            copy_features(rocket(), test, train)
+
     def test_a_patient_in_two_folds_is_refused(self):
         table = cohort().table.copy()
         table.loc[table["strat_fold"] == 10, "patient_id"] = table.loc[table["strat_fold"] == 1, "patient_id"].iloc[0]
@@ -183,3 +188,9 @@ class TestXResNet:
             XResNet1d(34)
         with pytest.raises(InputError, match="at least two"):
             train_xresnet(cohort().select([0]), cohort(), depth=18, progress=False)
+
+    @pytest.mark.parametrize(("name", "value"), [("epochs", 0), ("epochs", 1.5), ("batch", 0), ("batch", 1)])
+    def test_no_epochs_and_batches_of_one_are_refused(self, name, value):
+        few = cohort().select(np.arange(6))
+        with pytest.raises(InputError, match=f"{name}={value}; expected a whole number from"):
+            train_xresnet(few, few, depth=18, progress=False, **{name: value})

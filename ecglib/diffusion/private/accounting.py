@@ -13,15 +13,16 @@ import math
 import warnings
 from dataclasses import asdict, dataclass
 from functools import lru_cache
+from numbers import Real
 from types import ModuleType
 
 import numpy as np
 
-from ecglib.errors import InputError
+from ecglib.errors import LARGEST_SEED, InputError, whole
 
 LEAST_NOISE = 0.3  # σ; below it the accountant's orders do not reach
-RANGES = {"delta": (1e-12, 1e-2), "clip": (1e-6, 1e6), "patients": (1, 1_000_000), "draws": (1, 1000),
-          "records": (1, 1000)}  # fmt: skip
+RANGES = {"epsilon": (1e-12, math.inf), "delta": (1e-12, 1e-2), "clip": (1e-6, 1e6)}
+WHOLE = {"patients": (1, 1_000_000), "draws": (1, 1000), "records": (1, 1000), "seed": (0, LARGEST_SEED)}
 NARROW = 1e-3  # width to which σ is searched
 
 
@@ -34,7 +35,7 @@ class Privacy:
     epsilon : float
         ε that all steps together may spend; ``inf``: no noise and no promise, but all else the same.
     delta : float
-        δ: how likely the promise may fail. Well below one over the number of patients.
+        δ: how likely the promise may fail. Well below one over the number of patients: see `check_delta`.
     clip : float
         C, the longest gradient of a patient.
     patients : int
@@ -50,7 +51,7 @@ class Privacy:
     Raises
     ------
     InputError
-        If a value is out of range.
+        If a value is out of range, or no number (no whole number, where patients, draws, records or the seed is none).
     """
 
     epsilon: float = 3.0
@@ -62,13 +63,14 @@ class Privacy:
     seed: int | None = None
 
     def __post_init__(self) -> None:
-        if not self.epsilon > 0:
-            raise InputError(f"privacy.epsilon={self.epsilon!r}; expected a number above 0, or inf for no promise")
         for name, (low, high) in RANGES.items():
-            if not low <= getattr(self, name) <= high:
-                raise InputError(f"privacy.{name}={getattr(self, name)!r} is out of range; expected {low} to {high}")
-        if self.seed is not None and not 0 <= self.seed < 2**32:
-            raise InputError(f"privacy.seed={self.seed!r}; expected None or a whole number from 0 to {2**32 - 1}")
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, Real) or not low <= float(value) <= high:
+                raise InputError(f"privacy.{name}={value!r}; expected a number from {low:g} to {high:g}")
+            object.__setattr__(self, name, float(value))
+        for name, (least, most) in WHOLE.items():
+            if (name, self.seed) != ("seed", None):
+                object.__setattr__(self, name, whole(f"privacy.{name}", getattr(self, name), least, most))
 
     def to_json(self) -> str:
         """Return JSON text with sorted keys; an infinite ε is the text ``inf``."""
@@ -76,7 +78,17 @@ class Privacy:
         return json.dumps(values, indent=2, sort_keys=True) + "\n"
 
 
-def statement(privacy: Privacy, epsilon: float) -> str:
+def check_delta(privacy: Privacy, n_patients: int) -> None:
+    """Raise `InputError` unless δ is below one over the number of patients.
+
+    From there on (ε, δ) promises nothing: to publish all records of one patient, drawn by chance, would keep it.
+    """
+    if privacy.delta * n_patients >= 1:
+        raise InputError(f"privacy.delta={privacy.delta:g} with {n_patients} training patients would let one of them "
+                         f"be published whole; expected far below 1/{n_patients} = {1 / n_patients:.3g}")  # fmt: skip
+
+
+def statement(privacy: Privacy, epsilon: float, start: str | None = None) -> str:
     """Return the sentence that stands in a run's manifest and on the card of every cohort that it made.
 
     Parameters
@@ -84,12 +96,16 @@ def statement(privacy: Privacy, epsilon: float) -> str:
     privacy : Privacy
     epsilon : float
         ε spent.
+    start : str or None
+        SHA-256 of the weights that the run started from, which the accounting takes to be public.
     """
     if math.isinf(epsilon):
         return "none: gradients were clipped, but without noise nothing is promised"
     seed = "" if privacy.seed is None else f"; void against who knows the noise's seed, {privacy.seed}"
+    public = "" if start is None else f"the first weights (sha256 {start[:12]}…), assumed to be of public records, and "
     return (f"{epsilon:.3g} (delta {privacy.delta:g}) for each training patient with all records, by Rényi accounting "
-            f"of the gradient steps{seed}. Outside of it: whatever was chosen by looking at the patients")  # fmt: skip
+            f"of the gradient steps{seed}. Outside of it: {public}whatever was chosen by looking at the patients"
+            )  # fmt: skip
 
 
 @lru_cache(maxsize=256)

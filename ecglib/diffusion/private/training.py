@@ -20,7 +20,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from ecglib.config import Config
-from ecglib.diffusion.batches import Batch, Batches, check_cohort
+from ecglib.diffusion.batches import Batch, Batches, check_cohort, fingerprint
 from ecglib.diffusion.checkpoint import (
     CHECKPOINT,
     StopSignals,
@@ -45,12 +45,12 @@ from ecglib.diffusion.model import (
 )
 from ecglib.diffusion.network import SSSD
 from ecglib.diffusion.optimiser import Optimiser
-from ecglib.diffusion.private.accounting import Privacy, epsilon_of, noise_for, statement
+from ecglib.diffusion.private.accounting import Privacy, check_delta, epsilon_of, noise_for, statement
 from ecglib.diffusion.private.mechanism import clip, draw_patients, flat_gradient, noisy_mean
 from ecglib.diffusion.process import Schedule
 from ecglib.diffusion.training import last_step, learning_rate
 from ecglib.errors import InputError
-from ecglib.runs import MANIFEST, locked, sha256_of, write_manifest, write_text
+from ecglib.runs import MANIFEST, locked, read_manifest, sha256_of, write_manifest, write_text
 from ecglib.signals import LEADS_8, Cohort
 
 PRIVACY = "privacy.json"
@@ -137,7 +137,7 @@ def train_private(config: Config, privacy: Privacy, cohort: Cohort, run: Path | 
         Stop (resumably) once this many steps are done.
     start_from : path or None
         A finished run on *public* records, whose weights and statistics are the first ones: its patients have no part
-        in the promise.
+        in the promise. That they are public is taken on trust, and the statement says so.
 
     Returns
     -------
@@ -148,21 +148,24 @@ def train_private(config: Config, privacy: Privacy, cohort: Cohort, run: Path | 
     Raises
     ------
     InputError
-        If `config` asks for statistics of the patients, there are fewer patients than a step is to have, ``epsilon``
-        cannot be kept, Opacus is not installed, the folder holds another run (other privacy, too), or a gradient is
-        not finite.
+        If `config` asks for statistics of the patients, there are fewer patients than a step is to have or so many that
+        ``delta`` promises nothing, ``epsilon`` cannot be kept, `start_from` is of these records or private itself,
+        Opacus is not installed, the folder holds another run (other privacy, too), or a gradient is not finite.
     KeyboardInterrupt
         After Ctrl-C or SIGTERM, with the step at hand saved.
     """
     run, last = Path(run), last_step(config, stop_after)
     check_cohort(config, cohort)
-    train = cohort.split()[0]
+    train, validation, _ = cohort.split()
     origin = None if start_from is None else origin_of(Path(start_from), config, cohort.fs, cohort.x.shape[2])
+    if start_from is not None:
+        _check_public(Path(start_from), fingerprint(train, validation))
     _check_blind(config, origin)
     signals = origin.signals if origin else SignalInfo(LEADS_8, cohort.fs, cohort.x.shape[2], (0.0,) * 8, SCALE_MV)
     patients, steps = Patients(config, signals, train, privacy), config.training.steps
     if len(patients) < privacy.patients:
         raise InputError(f"privacy.patients={privacy.patients} a step, but there are {len(patients)} training patients")
+    check_delta(privacy, len(patients))
     rate = privacy.patients / len(patients)
     plan = _Plan(privacy, len(patients), noise_for(privacy.epsilon, rate, steps, privacy.delta), steps)
     with ExitStack() as stack:
@@ -259,6 +262,16 @@ def _check_blind(config: Config, origin: Origin | None) -> None:
                          "accounting; set network.wiener to 0, or start_from a run on public records")  # fmt: skip
 
 
+def _check_public(start: Path, data: str) -> None:
+    """Raise `InputError` if a run to start from was trained on these records, or itself with a promise of privacy."""
+    if "epsilon" in (manifest := read_manifest(start, "run")):
+        raise InputError(f"start_from={str(start)!r} is a private run (epsilon {manifest['epsilon']}), whose steps are "
+                         "not counted here; start from a run on public records")  # fmt: skip
+    if json.loads((start / "model.json").read_text(encoding="utf-8")).get("data") == data:
+        raise InputError(f"start_from={str(start)!r} was trained on these same records, without noise: nothing can "
+                         "be promised to their patients; start from a run on public records")  # fmt: skip
+
+
 def _prepare(run: Path, config: Config, signals: SignalInfo, origin: Origin | None, plan: _Plan) -> None:
     remove_leftovers(run)
     if not (run / "config.json").exists():
@@ -281,6 +294,7 @@ def _finish(run: Path, config: Config, plan: _Plan, cohort: Cohort, loop: _Loop,
     with writing(run):
         save_tensors(run / WEIGHTS, loop.average.state_dict())
         digests = {name: sha256_of(run / name) for name in (WEIGHTS, "config.json", PRIVACY)}
-        write_manifest(run, "run", config=config.id, cohort=cohort.source, privacy=statement(plan.privacy, spent),
-                       epsilon="inf" if spent == inf else spent, delta=plan.privacy.delta, seed=config.seed,
-                       start_from=origin.note if origin else None, device=str(loop.device), sha256=digests)  # fmt: skip
+        note = origin.note if origin else None
+        write_manifest(run, "run", config=config.id, cohort=cohort.source, device=str(loop.device), sha256=digests,
+                       privacy=statement(plan.privacy, spent, note["sha256"] if note else None), seed=config.seed,
+                       epsilon="inf" if spent == inf else spent, delta=plan.privacy.delta, start_from=note)  # fmt: skip

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ecglib.errors import InputError
 from ecglib.evaluation.blinded.forms import ANSWERS, CHOICES, read_forms, read_key
 from ecglib.evaluation.blinded.statistics import (
     EQUIVALENT,
@@ -76,14 +77,17 @@ def _of_reader(reader: str, answers: pd.DataFrame, all_sheets: pd.DataFrame) -> 
     said = (answers["answer"] == "synthetic").to_numpy()
     n, right = len(answers), int((said == synthetic).sum())
     counts = tuple(int(each.sum()) for each in (said & synthetic, synthetic, said & ~synthetic, ~synthetic))
+    skill, leaning = d_prime(*counts), criterion(*counts)
+    reach = (skill.ci_high - skill.ci_low) / 4  # half of d′'s
     rows = [_row("accuracy", reader, share(right, n)), _row("sensitivity", reader, share(*counts[:2])),
             _row("specificity", reader, share(counts[3] - counts[2], counts[3])),
-            _row("d_prime", reader, d_prime(*counts)),
-            _row("criterion", reader, Estimate(criterion(*counts), np.nan, np.nan, n))]  # fmt: skip
+            _row("d_prime", reader, skill),
+            _row("criterion", reader, Estimate(leaning, leaning - reach, leaning + reach, n))]  # fmt: skip
     try:
         rating = answers["confidence"].to_numpy() * np.where(said, 1, -1)
         area = confidence_auc(rating, synthetic)
-        rows.append(_row("confidence_auc", reader, area, "no interval at 0 or 1" if np.isnan(area.ci_low) else ""))
+        without = "no interval at 0 or 1" if area.value in (0, 1) else "no interval: all ratings are tied"
+        rows.append(_row("confidence_auc", reader, area, without if np.isnan(area.ci_low) else ""))
     except NotComputable as why:
         rows.append(_absent("confidence_auc", reader, n, why))
     p = equivalence_p(right, n)
@@ -147,7 +151,7 @@ def _agreements(codes: np.ndarray, categories: int, prefix: str, rng: np.random.
 
 
 def unblind(forms: Path | str, key: Path | str, folder: Path | str, *, seed: int = 0) -> pd.DataFrame:
-    """Read forms and key, analyse them, and write the results.
+    """Read forms and key, analyse them, and write the results: once, as the sealed protocol says.
 
     Parameters
     ----------
@@ -163,14 +167,17 @@ def unblind(forms: Path | str, key: Path | str, folder: Path | str, *, seed: int
     Raises
     ------
     InputError
-        As `read_forms` and `read_key` raise it; nothing is written then.
+        As `read_forms` and `read_key` raise it, or if `folder` holds a finished analysis; nothing is written then.
     """
     from ecglib.figures import reading_plot
 
+    folder = Path(folder)
+    if (folder / MANIFEST).exists():
+        raise InputError(f"{folder} holds a finished analysis, and the protocol allows one; if another is due, say why "
+                         "when you publish it, and move this one away first")  # fmt: skip
     opened = read_key(key)
     answers = read_forms(forms, opened)
-    table, folder = analyse(answers, seed=seed), Path(folder)
-    (folder / MANIFEST).unlink(missing_ok=True)  # an older one would call half-written results done
+    table = analyse(answers, seed=seed)
     for name, content in (("analysis.csv", table), ("answers.csv", answers)):
         with atomic_file(folder / name) as path:
             content.to_csv(path, index=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ QUALITIES = ("good", "acceptable", "poor")
 CHOICES = {"answer": ANSWERS, "confidence": CONFIDENCE, "rhythm": RHYTHMS, "quality": QUALITIES}
 FIELDS = ("seal", "reader", "sheet", *CHOICES, "reason")
 KEY_FORMAT = 1
+READER = re.compile("[A-Z0-9][A-Z0-9-]{0,19}")  # a reader's code, as the page takes it once it is in capitals
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,7 @@ def write_form(path: Path | str, seal: str, reader: str, answers: pd.DataFrame) 
 
 
 def read_forms(paths: Sequence[Path | str] | Path | str, key: Key) -> pd.DataFrame:
-    """Read all readers' forms and join them with the key.
+    """Read all readers' forms and join them with the key; separated by commas, or, as some spreadsheets do, semicolons.
 
     Parameters
     ----------
@@ -119,14 +121,16 @@ def read_forms(paths: Sequence[Path | str] | Path | str, key: Key) -> pd.DataFra
     Returns
     -------
     DataFrame, one row a reader and sheet
-        `FIELDS`, ``confidence`` as a whole number; and ``arm`` and ``repeat_of`` of the key. In the order of the key.
+        `FIELDS`, ``reader`` in capitals, ``confidence`` as a whole number; and ``arm`` and ``repeat_of`` of the key. In
+        the order of the key.
 
     Raises
     ------
     InputError
         If there are no forms; if a form carries another seal than the key's; if one is open (a sheet or a field
         without its answer), names a sheet twice or one that is not of this kit, or holds an answer that no form offers;
-        if two files are of one reader. Nothing is unblinded then: no share of right answers is computed.
+        if a reader's code is none that the page takes, or two files are of one reader. Nothing is unblinded then: no
+        share of right answers is computed.
     """
     if isinstance(paths, str | Path):
         folder = Path(paths)
@@ -146,7 +150,9 @@ def read_forms(paths: Sequence[Path | str] | Path | str, key: Key) -> pd.DataFra
 
 def _read_form(path: Path, key: Key) -> pd.DataFrame:
     try:
-        form = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        with path.open(encoding="utf-8-sig") as file:
+            separator = ";" if file.readline().count(";") >= len(FIELDS) - 1 else ","
+        form = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except (ValueError, OSError) as error:  # pandas' parser errors and wrong encodings are ValueErrors
         raise InputError(f"{path} cannot be read as CSV ({error}); export the form once more") from None
     missing = [field for field in FIELDS if field not in form]
@@ -156,8 +162,10 @@ def _read_form(path: Path, key: Key) -> pd.DataFrame:
     if set(form["seal"]) != {key.seal}:
         raise InputError(f"{path} carries the seal {form['seal'].iloc[0][:12]}… and the key's SHA-256 "
                          f"is {key.seal[:12]}…: the key is of another kit, or was changed since")  # fmt: skip
-    if form["reader"].nunique() != 1 or not form["reader"].iloc[0]:
-        raise InputError(f"{path}: column reader holds {sorted(set(form['reader']))}; expected one code in every row")
+    form["reader"] = form["reader"].str.upper()  # as the page does: r1 is R1
+    if form["reader"].nunique() != 1 or not READER.fullmatch(form["reader"].iloc[0]):
+        raise InputError(f"{path}: column reader holds {sorted(set(form['reader']))}; expected one code in every row, "
+                         "of up to 20 letters A–Z, digits and hyphens, no hyphen first")  # fmt: skip
     unknown, twice = set(form["sheet"]) - set(key.sheets["sheet"]), form["sheet"][form["sheet"].duplicated()]
     if unknown or len(twice):
         sheet = min(unknown) if unknown else twice.iloc[0]

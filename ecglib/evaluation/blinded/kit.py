@@ -56,7 +56,8 @@ def write_kit(real: Cohort, synthetic: Cohort, folder: Path | str, *, n: int = 1
     Raises
     ------
     InputError
-        If the cohorts do not fit together, `n` is odd or too large, or `folder` is not empty.
+        If the cohorts do not fit together, `n` is odd or too large, the secret is not hexadecimal, or `folder` is not
+        empty.
     """
     folder = Path(folder)
     for cohort, role in ((real, "real"), (synthetic, "synthetic")):
@@ -65,7 +66,7 @@ def write_kit(real: Cohort, synthetic: Cohort, folder: Path | str, *, n: int = 1
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder} holds something already, perhaps a kit that readers have in hand; move it away "
                          "to make another")  # fmt: skip
-    secret = secret or new_secret()
+    secret = new_secret() if secret is None else secret
     plan = draw_plan(real, synthetic, n, secret)
     steps = prepare_plan(plan, real, synthetic)
     with atomic_folder(folder) as temporary:

@@ -54,15 +54,17 @@ def draw_plan(real: Cohort, synthetic: Cohort, n: int, secret: str) -> pd.DataFr
 
     Notes
     -----
-    Synthetic records are chosen at random, one a patient. Each is matched with the real record of another patient whose
+    Synthetic records are chosen at random, one a patient; of those whose source patient is among the real ones no more
+    than leave as many real patients as are needed. Each is matched with the real record of another patient whose
     statements, sex and age are nearest, so that neither arm has more of any diagnosis to be known by.
     """
     if n < LEAST or n % 2:
         raise InputError(f"n={n}; expected an even number from {LEAST}: half of the ECGs are real, half synthetic")
     try:
         rng = np.random.default_rng(int(secret, 16))
-    except ValueError:
-        raise InputError("secret is not a hexadecimal number; leave it to `new_secret`") from None
+    except (ValueError, TypeError):  # never shown: it is a secret
+        raise InputError(f"secret, a {type(secret).__name__}, is not a hexadecimal number as text, from 0; leave it to "
+                         "`new_secret`") from None  # fmt: skip
     rows = dict(zip(ARMS, _matched(real, synthetic, n // 2, rng), strict=True))
     shown = [(arm, row) for arm in ARMS for row in rows[arm]]
     order = _order(n, rng)
@@ -84,7 +86,8 @@ def _matched(real: Cohort, synthetic: Cohort, half: int, rng: np.random.Generato
     ours, others = _one_each(patients, rng), _one_each(real.table["patient_id"], rng)
     everybody = len({*patients, *real.table["patient_id"]})
     possible = min(len(ours), len(others), everybody // 2)
-    ours = ours[:half]
+    shared = patients.iloc[ours].isin(real.table["patient_id"]).to_numpy()
+    ours = ours[~shared | (np.cumsum(shared) <= len(others) - half)][:half]  # who is shown here is not shown there
     others = others[~real.table["patient_id"].iloc[others].isin(patients.iloc[ours]).to_numpy()]
     if len(ours) < half or len(others) < half:
         raise InputError(f"n={2 * half} ECGs of different patients are wanted, and there are records for at most "

@@ -83,7 +83,11 @@ def d_prime(hits: int, n_synthetic: int, false_alarms: int, n_real: int) -> Esti
 
 
 def criterion(hits: int, n_synthetic: int, false_alarms: int, n_real: int) -> float:
-    """Return the reader's leaning: −(z(H) + z(F))/2, above 0 for one who rather says real (equation d-prime)."""
+    """Return the reader's leaning: −(z(H) + z(F))/2, above 0 for one who rather says real (equation d-prime).
+
+    z(H) and z(F) are of different ECGs, so half their sum varies half as much as their difference: its interval reaches
+    half as far as d′'s.
+    """
     h, f = (hits + 0.5) / (n_synthetic + 1), (false_alarms + 0.5) / (n_real + 1)
     return float(-(norm.ppf(h) + norm.ppf(f)) / 2)
 
@@ -102,7 +106,7 @@ def confidence_auc(rating: np.ndarray, synthetic: np.ndarray) -> Estimate:
     -------
     Estimate
         The chance that a synthetic ECG is rated more synthetic than a real one; 0.5 for guessing. No interval at 0
-        or 1.
+        or 1, nor where all ratings are tied.
 
     Raises
     ------
@@ -170,8 +174,9 @@ def over_readers(right: np.ndarray, synthetic: np.ndarray) -> tuple[Estimate, fl
     Returns
     -------
     Estimate
+        Never narrower than the exact interval of as many independent answers (`share`).
     p : float
-        Of the equivalence test with the margins `EQUIVALENT`.
+        Of the equivalence test with the margins `EQUIVALENT`; never below that of as many independent answers.
 
     Notes
     -----
@@ -181,8 +186,9 @@ def over_readers(right: np.ndarray, synthetic: np.ndarray) -> tuple[Estimate, fl
     with the mean squares of readers, of sheets within their kind, and of the rest, once a reader's leaning to one
     answer (reader by kind) is taken out; the interval is Student's with
     :math:`\nu` degrees of freedom. Answers of several readers to one sheet are not independent, so counting them all
-    as one binomial sample would make the interval too narrow; this one errs on the wide side where readers are of one
-    skill.
+    as one binomial sample would make the interval too narrow. That interval, the exact one, is a lower limit all the
+    same: where readers of one skill chance to be right equally often on all sheets, the analysis of variance finds no
+    scatter, and its interval has no width. So the two together are returned: what lies between their outer ends.
 
     Source: the analysis of variance of several readers by Dorfman, Berbaum and Metz 1992, here for one kind of test.
     Differs: as many degrees of freedom as readers less one. More of them (Hillis 2007) left simulated truth outside of
@@ -206,7 +212,9 @@ def over_readers(right: np.ndarray, synthetic: np.ndarray) -> tuple[Estimate, fl
     sides = np.array([value - EQUIVALENT[0], EQUIVALENT[1] - value])
     with np.errstate(divide="ignore", invalid="ignore"):
         p = float(student.sf(sides / error, n_readers - 1).max()) if error > 0 else float((sides <= 0).any())
-    return Estimate(float(value), max(value - reach, 0.0), min(value + reach, 1.0), n_sheets), p
+    counted = share(k := round(right.sum()), right.size)
+    low, high = min(max(value - reach, 0.0), counted.ci_low), max(min(value + reach, 1.0), counted.ci_high)
+    return Estimate(float(value), float(low), float(high), n_sheets), max(p, equivalence_p(k, right.size))
 
 
 def power(n: int, p: float, level: float = LEVEL) -> float:

@@ -39,6 +39,7 @@ SILENT = "silent; would notice 5 % copies"
 DULL = "silent; would notice copies, not 5 %"
 BLIND = "silent; would not notice copies"
 NOTHING = "no controls, no verdict"
+UNSURE = "no interval, no verdict"
 CONTEXT, REFUSED = "context", "not computed"
 
 
@@ -65,7 +66,8 @@ def audit(comparison: Comparison, metrics: Sequence[Metric], *, seed: int = 0, r
     DataFrame, one row a metric and key
         ``metric``, ``key``, ``value``, ``ci_low``, ``ci_high``, ``n``; the same key's value for the controls
         ``copies``, ``copies_5_percent`` and ``fresh``; ``verdict`` and ``reason``. The verdict is about empirical risk
-        under the named attacks, and never that something is private.
+        under the named attacks, and never that something is private; without an interval, of the value or of a
+        control's, there is none.
 
     Raises
     ------
@@ -145,19 +147,22 @@ def alarms(rows: pd.DataFrame, fresh: pd.DataFrame) -> np.ndarray:
 
 def _verdicts(table: pd.DataFrame, controls: dict[str, pd.DataFrame]) -> list[str]:
     fresh, keys = controls["fresh"], table[["metric", "key"]]
+    beside = {name: keys.merge(controls[name], on=["metric", "key"], how="left") for name in CONTROLS}
     found = alarms(table, fresh)
-    heard = {name: alarms(keys.merge(controls[name], on=["metric", "key"], how="left"), fresh)
-             for name in ("copies", "copies_5_percent")}  # fmt: skip
+    heard = {name: alarms(beside[name], fresh) for name in ("copies", "copies_5_percent")}
+    bare = np.any([rows["ci_low"].isna().to_numpy() for rows in (table, *beside.values())], axis=0)
     verdicts = []
     for k, row in enumerate(table.itertuples()):
         if not np.isfinite(row.value):
             verdicts.append(REFUSED)
         elif np.isnan(no_leak(row.metric, row.key)):
             verdicts.append(CONTEXT)
+        elif fresh["value"].isna().all():
+            verdicts.append(NOTHING)
+        elif found[k] or bare[k]:
+            verdicts.append(FOUND if found[k] else UNSURE)
         else:
-            silence = SILENT if heard["copies_5_percent"][k] else DULL if heard["copies"][k] else BLIND
-            silence = NOTHING if fresh["value"].isna().all() else silence
-            verdicts.append(FOUND if found[k] else silence)
+            verdicts.append(SILENT if heard["copies_5_percent"][k] else DULL if heard["copies"][k] else BLIND)
     return verdicts
 
 

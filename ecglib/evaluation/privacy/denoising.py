@@ -26,7 +26,7 @@ from ecglib.diffusion.model import SignalInfo
 from ecglib.diffusion.process import Schedule, predict_eps, q_sample
 from ecglib.diffusion.seeds import seeded
 from ecglib.evaluation.comparison import Comparison, NotComputable
-from ecglib.evaluation.privacy.scores import attack, by_patient
+from ecglib.evaluation.privacy.scores import attack, by_patient, counted, fewest
 from ecglib.evaluation.records import eight_leads
 from ecglib.signals.cohort import Cohort
 
@@ -168,18 +168,21 @@ def record_scores(generator: Denoises, cohort: Cohort) -> np.ndarray:
 
 
 @lru_cache(maxsize=16)
-def _asked(generator: Denoises, role: str) -> Callable[[Comparison], dict[str, np.ndarray]]:
+def _asked(generator: Denoises, role: str, most: int) -> Callable[[Comparison], dict[str, np.ndarray]]:
     """Return the function that asks a generator about a role: the same one each time, so that results are kept."""
-    return partial(_patient_scores, generator=generator, role=role)
+    return partial(_patient_scores, generator=generator, role=role, most=most)
 
 
-def _patient_scores(c: Comparison, generator: Denoises, role: str) -> dict[str, np.ndarray]:
-    """Return each patient's scores of all attacks, (n_records, 5), as `by_patient` does; NaN for who was not asked."""
+def _patient_scores(c: Comparison, generator: Denoises, role: str, most: int) -> dict[str, np.ndarray]:
+    """Return each patient's scores of all attacks, (n_records, 5), as `by_patient` does; NaN for what was not asked.
+
+    At most `most` records of a patient are asked about.
+    """
     cohort, patients = getattr(c, role), c.table(role)["patient_id"].to_numpy()
     asked = np.unique(patients)
     if role == "train" and len(asked) > MOST_MEMBERS:
         asked = asked[np.linspace(0, len(asked) - 1, MOST_MEMBERS).astype(int)]
-    rows = np.flatnonzero(np.isin(patients, asked))
+    rows = np.flatnonzero(np.isin(patients, asked) & counted(c.table(role), most))
     scores = record_scores(generator, cohort.select(rows))
     joined = np.column_stack([scores, scores[:, : len(LOSS_AT)].mean(axis=1)])
     result = np.full((len(cohort), joined.shape[1]), np.nan)
@@ -202,7 +205,8 @@ def scores_of(c: Comparison) -> dict[str, dict[str, np.ndarray]]:
     if c.n("train") and (c.train.waves is None) != (c.real.waves is None):  # type: ignore[union-attr]
         raise NotComputable("train and real must be shown alike: only one of them has waves, the true moments of beats")
     names = [*(f"loss t={t}" for t in steps_at(c.generator.schedule, LOSS_AT)), "SecMI", "PIA", "loss"]
-    terms = {role: c.once(_asked(c.generator, role), role)[role] for role in ("train", "real")}
+    most = fewest(c.train.table, c.real.table)  # type: ignore[union-attr]
+    terms = {role: c.once(_asked(c.generator, role, most), role)[role] for role in ("train", "real")}
     return {name: {role: scores[:, k] for role, scores in terms.items()} for k, name in enumerate(names)}
 
 
@@ -218,7 +222,7 @@ def white_box(c: Comparison) -> dict[str, float]:
     -------
     dict
         ``auc``, ``tpr 1%`` and ``tpr 0.1%`` of ``loss``, ``SecMI`` and ``PIA``. A patient's score is the highest of the
-        patient's records.
+        patient's records, as many of each as `fewest`.
 
     Raises
     ------

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from ecglib.evaluation.comparison import Comparison, NotComputable
-from ecglib.evaluation.privacy.scores import LEAST_PATIENTS, attack, by_patient
+from ecglib.evaluation.privacy.scores import LEAST_PATIENTS, attack, by_patient, counted, fewest
 from ecglib.evaluation.privacy.spaces import BEATS, Space, bound, evenly, nearest, note_lost
 
 
@@ -30,7 +30,7 @@ def mir(c: Comparison, *, space: Space = BEATS) -> dict[str, float]:
     -------
     dict
         ``f1`` with θ where half of all patients are within (chance: 0.5), ``f1 best`` at the best θ of all, and
-        ``f1 naive``, 2/3. A patient is as near as the nearest of the patient's records.
+        ``f1 naive``, 2/3. A patient is as near as the nearest of the patient's records, as many of each as `fewest`.
 
     Raises
     ------
@@ -80,7 +80,7 @@ def distance_attack(c: Comparison, *, space: Space = BEATS) -> dict[str, float]:
     -------
     dict
         ``auc``, ``tpr 1%``, ``tpr 0.1%``, each with the space's name; and ``auc uncalibrated``. A patient's score is
-        the highest of the patient's records.
+        the highest of the patient's records, as many of each as `fewest`.
 
     Raises
     ------
@@ -107,10 +107,15 @@ def _gaps(c: Comparison, space: Space) -> dict[str, np.ndarray]:
     """Return each patient's −d(x, S), and d(x, R) − d(x, S) (NaN without a reference), as `by_patient` does."""
     synthetic = c.terms("synthetic", space.of)
     reference = None if c.held_out is None else c.terms("held_out", space.of)[evenly(c.n("held_out"), len(synthetic))]
-    result = {}
-    for role in ("train", "real"):
-        x, patients = c.terms(role, space.of), c.table(role)["patient_id"].to_numpy()
-        gap = -nearest(x, synthetic)[0][:, 0]
-        calibrated = np.full(len(x), np.nan) if reference is None else gap + nearest(x, reference)[0][:, 0]
-        result[role] = np.stack([by_patient(gap, patients), by_patient(calibrated, patients)], axis=1)
+    places = {role: c.terms(role, space.of) for role in ("train", "real")}
+    placed = {role: c.table(role)[np.isfinite(x).all(axis=1)] for role, x in places.items()}
+    most, result = fewest(*placed.values()), {}
+    for role, x in places.items():
+        gaps = np.full((len(x), 2), np.nan)
+        rows = placed[role].index[counted(placed[role], most)].to_numpy()
+        gaps[rows, 0] = -nearest(x[rows], synthetic)[0][:, 0]
+        if reference is not None:
+            gaps[rows, 1] = gaps[rows, 0] + nearest(x[rows], reference)[0][:, 0]
+        patients = c.table(role)["patient_id"].to_numpy()
+        result[role] = np.stack([by_patient(column, patients) for column in gaps.T], axis=1)
     return result

@@ -54,14 +54,13 @@ def nnaa(c: Comparison, *, space: Space = BEATS) -> dict[str, float]:
     it; its distance is not known. Equation: nnaa.
     """
     note_lost(c, space)
-    terms = c.once(bound(_above, space))
+    terms = {role: x[~np.isnan(x).any(axis=1)] for role, x in c.once(bound(_distances, space)).items()}
+    to_train, to_real, own = terms["synthetic"].T
     values = {}
-    for key, role, column in (("aa train", "train", 0), ("aa test", "real", 1)):
-        first, second = terms[role][:, 0], terms["synthetic"][:, column]
-        first, second = first[np.isfinite(first)], second[np.isfinite(second)]
-        _enough(c, len(first), len(second))
-        values[f"{key} {space.name}"] = float(0.5 * (first.mean() + second.mean()))
-        c.note(n=min(len(first), len(second)))
+    for key, role, away in (("aa train", "train", to_train), ("aa test", "real", to_real)):
+        _enough(c, len(terms[role]), len(away))
+        values[f"{key} {space.name}"] = adversarial_accuracy(terms[role][:, 0], terms[role][:, 1], away, own)
+        c.note(n=min(len(terms[role]), len(away)))
     train, test = values.values()
     return values | {f"privacy loss {space.name}": test - train}
 
@@ -136,18 +135,20 @@ def _placed(c: Comparison, space: Space) -> tuple[np.ndarray, np.ndarray]:
     return rows, x[rows]
 
 
-def _above(c: Comparison, space: Space) -> dict[str, np.ndarray]:
-    """Return whether each record is farther from the other set than from its own; NaN for records that are left out."""
+def _distances(c: Comparison, space: Space) -> dict[str, np.ndarray]:
+    """Return distances to the nearest: of train and real to synthetic and to their own set, of synthetic to train, real
+    and its own; NaN for records that are left out."""
     rows, s = _placed(c, space)
     sets = _sets(c, space, len(s))
     few = evenly(len(s), len(sets["train"][0]))
     rows, s = rows[few], s[few]
-    own = nearest(s, s, itself=True)[0][:, 0]
-    result = {"synthetic": np.full((c.n("synthetic"), 2), np.nan)}
+    result = {"synthetic": np.full((c.n("synthetic"), 3), np.nan)}
+    result["synthetic"][rows, 2] = nearest(s, s, itself=True)[0][:, 0]
     for column, (role, (there, t)) in enumerate(sets.items()):
-        result[role] = np.full((c.n(role), 1), np.nan)
-        result[role][there, 0] = nearest(t, s)[0][:, 0] > nearest(t, t, itself=True)[0][:, 0]
-        result["synthetic"][rows, column] = nearest(s, t)[0][:, 0] > own
+        result[role] = np.full((c.n(role), 2), np.nan)
+        result[role][there, 0] = nearest(t, s)[0][:, 0]
+        result[role][there, 1] = nearest(t, t, itself=True)[0][:, 0]
+        result["synthetic"][rows, column] = nearest(s, t)[0][:, 0]
     return result
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+import pandas as pd
 from scipy.stats import binomtest, rankdata
 
 from ecglib.evaluation.comparison import Comparison, NotComputable
@@ -43,6 +44,34 @@ def by_patient(scores: np.ndarray, patients: np.ndarray) -> np.ndarray:
     last = order[np.append(patients[order][1:] != patients[order][:-1], True)]
     result[last] = scores[last]
     return result
+
+
+def fewest(*sides: pd.DataFrame) -> int:
+    """Return how many records the patient with the fewest has, whatever the side; 1 where there is no record at all.
+
+    The highest of two scores is by chance alone above one score, so where members have more records than others, an
+    attack would seem to know members. As many of each patient's records count as each patient has: see `counted`.
+
+    Parameters
+    ----------
+    *sides : DataFrame
+        One row a record that has a score: ``patient_id``.
+    """
+    return min((int(side["patient_id"].value_counts().min()) for side in sides if len(side)), default=1)
+
+
+def counted(side: pd.DataFrame, most: int) -> np.ndarray:
+    """Return which records are among the first of their patient, by ecg_id: bool (n_records,).
+
+    Parameters
+    ----------
+    side : DataFrame
+        One row a record that has a score: ``patient_id`` and ``ecg_id``.
+    most : int
+        Records of a patient, of `fewest`.
+    """
+    place = side.sort_values("ecg_id", kind="stable").groupby("patient_id").cumcount()
+    return (place.reindex(side.index) < most).to_numpy()
 
 
 def roc(members: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -27,14 +27,14 @@ def sample_entropy(x: np.ndarray, m: int = 2, r: float = 0.2) -> float:
     Returns
     -------
     float
-        0 and more; NaN for a flat signal, or where nothing repeats.
+        0 and more; NaN for a flat signal, for one of m samples or fewer, or where nothing repeats.
 
     Notes
     -----
     Source: Richman and Moorman, Am J Physiol Heart Circ Physiol 278:H2039–H2049, 2000.
     """
     x = np.asarray(x, np.float64)
-    longer, shorter = _matches(x, m, r * x.std()) if x.std() > 0 else (0, 0)
+    longer, shorter = _matches(x, m, r * x.std()) if len(x) > m and x.std() > 0 else (0, 0)
     return float(-np.log(longer / shorter)) if longer else np.nan
 
 

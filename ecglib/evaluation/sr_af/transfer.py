@@ -165,14 +165,17 @@ def betrayals(real: Cohort, synthetic: Cohort, measure: Features, *, seed: int =
     Raises
     ------
     InputError
-        If a side has fewer records than folds.
+        If a side has fewer records than folds, or both together fewer patients.
     """
     if min(len(real), len(synthetic)) < folds:
         raise InputError(f"folds={folds} with {len(real)} real and {len(synthetic)} synthetic records; expected at "
                          "least as many records on each side")  # fmt: skip
+    groups = np.concatenate([real.table["patient_id"].astype(str), source_patients(synthetic, real)])
+    if (people := len(np.unique(groups))) < folds:
+        raise InputError(f"folds={folds} with records of {people} patients, sources of synthetic ones included; "
+                         "expected at least as many patients, or give fewer folds")  # fmt: skip
     table = pd.concat([measure(real), measure(synthetic)], ignore_index=True)
     y = np.repeat([0, 1], [len(real), len(synthetic)])
-    groups = np.concatenate([real.table["patient_id"].astype(str), source_patients(synthetic, real)])
     score, falls = np.zeros(len(y)), []
     for train, test in GroupKFold(folds, shuffle=True, random_state=seed).split(table, y, groups):
         fitted = model_named("random forest", seed).fit(table.iloc[train].to_numpy(), y[train])

@@ -226,8 +226,11 @@ def copy_features(rocket: Rocket, copy: Cohort, train: Cohort) -> np.ndarray:
     Raises
     ------
     InputError
-        If a source is no training record, or two records share one.
+        If sources are not told, a source is no training record, or two records share one.
     """
+    if "source_ecg_id" not in copy.table:
+        raise InputError("copy.table has no column source_ecg_id; expected records that a generator made for those of "
+                         "folds 1–8, which the column names")  # fmt: skip
     place = pd.Series(np.arange(len(train)), index=train.table["ecg_id"]).reindex(copy.table["source_ecg_id"])
     if place.isna().any() or place.duplicated().any():
         raise InputError(f"{int(place.isna().sum())} synthetic records have a source that is no training record, and "

@@ -159,7 +159,9 @@ def verdict(low: float, high: float, margin: float = MARGIN) -> str:
     Returns
     -------
     str
-        ``comparable`` if it lies within ± margin; else ``better`` above 0, ``worse`` below 0, or ``undecided``.
+        ``comparable`` if it lies within ± margin; else ``better`` above 0, ``worse`` below 0, or ``undecided``. It is
+        no surer than the interval: that of `paired_difference` is too narrow with few seeds, and with one it is about
+        this one training only.
     """
     if -margin < low and high < margin:
         return "comparable"

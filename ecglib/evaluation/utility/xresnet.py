@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import trange
 
-from ecglib.errors import InputError
+from ecglib.errors import InputError, whole
 from ecglib.evaluation.classifier import CLASSES, standard, targets, youden
 from ecglib.evaluation.records import blocks, eight_leads
 from ecglib.signals.cohort import Cohort
@@ -128,7 +128,11 @@ def train_xresnet(train: Cohort, validation: Cohort, *, depth: int = 101, width:
         Twelve leads in mV.
     depth, width
         As in `XResNet1d`.
-    epochs, batch, seed
+    epochs : int
+        From 1.
+    batch : int
+        Records, from 2: the network normalises over them.
+    seed : int
     device : str
         A torch device.
     progress : bool
@@ -136,8 +140,10 @@ def train_xresnet(train: Cohort, validation: Cohort, *, depth: int = 101, width:
     Raises
     ------
     InputError
-        If a set has fewer than two records, or the rates differ.
+        If a set has fewer than two records, the rates differ, or `epochs` or `batch` is none.
     """
+    whole("epochs", epochs, 1, 1_000_000)
+    whole("batch", batch, 2, 1_000_000)
     if len(train) < 2 or len(validation) < 2 or train.fs != validation.fs:
         raise InputError(f"train has {len(train)} records at {train.fs} Hz and validation {len(validation)} at "
                          f"{validation.fs} Hz; expected at least two in each, at one rate")  # fmt: skip

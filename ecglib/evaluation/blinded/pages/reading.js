@@ -8,28 +8,43 @@ const form = at("form");
 const needed = ["answer", "confidence", "rhythm", "quality"];
 const zooms = [1, 1.25, 1.5, 2, 3, 4];            // widths of the sheet, in widths of its window
 let zoom = 0;
-let state = null;                                 // {reader, current, answers: {sheet: {answer, confidence, …}}}
+let state = null;                                 // {reader, current, answers: {sheet: {answer, …, when: in ms}}}
 
 // ---- keeping
 
 const place = (reader) => `ecg-reading ${kit.seal} ${reader}`;
 
-function load(reader) {
-  try {
-    return JSON.parse(localStorage.getItem(place(reader))) || { reader, current: 0, answers: {} };
-  } catch (error) {
-    warn("This browser does not keep answers for this page. Please export before you close it.");
-    return { reader, current: 0, answers: {} };
+function kept(text) {                             // the {current, answers} of a kept text; nothing is kept yet of null
+  const { current, answers } = JSON.parse(text) ?? { answers: {} };
+  if (typeof answers !== "object" || !answers) throw new SyntaxError("no answers");
+  return { current: Number(current) || 0, answers };
+}
+
+function adopt(answers) {                         // of each sheet the newest answers: another tab may have given them
+  for (const [id, given] of Object.entries(answers)) {
+    if ((given?.when || 0) > (answersOf(id).when ?? -1)) state.answers[id] = given;
   }
 }
 
 function keep() {
   try {
+    adopt(kept(localStorage.getItem(place(state.reader))).answers);
     localStorage.setItem(place(state.reader), JSON.stringify(state));
   } catch (error) {
-    warn("Your answers could not be kept in this browser. Please export before you close the page.");
+    warn(error instanceof SyntaxError
+      ? `What this browser keeps of ${state.reader} cannot be read. It is left as it is, and new answers are not kept: `
+        + "please export before you close the page."
+      : "Your answers could not be kept in this browser. Please export before you close the page.");
   }
 }
+
+addEventListener("storage", (event) => {          // another tab of this page has kept answers
+  if (!state || event.key !== place(state.reader)) return;
+  const before = state.answers[sheet().id];
+  try { adopt(kept(event.newValue).answers); } catch (error) { return; }        // keep() says it
+  if (state.answers[sheet().id] !== before) fill();
+  report();
+});
 
 function warn(text) { at("notice").textContent = text; }
 
@@ -44,15 +59,19 @@ function show(number) {
   state.current = Math.min(Math.max(number, 0), kit.sheets.length - 1);
   at("trace").setAttribute("d", sheet().d);
   at("sheet-name").textContent = `Sheet ${sheet().id}: twelve-lead ECG, 25 mm/s, 10 mm/mV`;
-  form.reset();
-  const known = answersOf(sheet().id);
-  for (const name of [...needed, "reason"]) if (known[name]) form.elements[name].value = known[name];
   at("window").scrollTo(0, 0);
   at("back").disabled = state.current === 0;
   at("next").disabled = at("next-below").disabled = state.current === kit.sheets.length - 1;
   if (at("notice").textContent.startsWith("Exported")) warn("");
   keep();
+  fill();
   report();
+}
+
+function fill() {
+  form.reset();
+  const known = answersOf(sheet().id);
+  for (const name of [...needed, "reason"]) if (known[name]) form.elements[name].value = known[name];
 }
 
 function report() {
@@ -87,11 +106,19 @@ function setZoom(step) {
 
 form.addEventListener("input", () => {
   const given = Object.fromEntries([...new FormData(form)].filter(([, value]) => value !== ""));
-  state.answers[sheet().id] = given;
+  state.answers[sheet().id] = { ...given, when: Date.now() };
   keep();
   report();
 });
 form.addEventListener("submit", (event) => event.preventDefault());
+
+// a rhythm picked from the open list is chosen, and single keys work again; letters and arrows change it step by step,
+// so that only Enter or Escape says which is meant
+let stepwise = false;
+const leave = () => at("window").focus({ preventScroll: true });
+at("rhythm").addEventListener("pointerdown", () => { stepwise = false; });
+at("rhythm").addEventListener("keydown", () => { stepwise = true; });
+at("rhythm").addEventListener("change", () => { if (!stepwise) leave(); });
 
 function choose(name, value) {
   const radio = form.querySelector(`[name=${name}][value="${value}"]`);
@@ -138,7 +165,8 @@ for (const number of "12345") actions[number] = () => choose("confidence", numbe
 document.addEventListener("keydown", (event) => {
   if (document.querySelector("dialog[open]") || event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.target.matches("select, textarea")) {
-    if (event.key === "Escape") { event.preventDefault(); at("window").focus(); }
+    const left = event.key === "Escape" || (event.key === "Enter" && event.target.matches("select"));
+    if (left) { event.preventDefault(); leave(); }
     return;
   }
   const action = actions[event.key.toLowerCase()];
@@ -163,9 +191,10 @@ at("other-reader").onclick = () => { at("help").close(); begin(""); };
 at("start").addEventListener("close", () => { if (!state) begin(""); });      // Escape does not skip the code
 at("start").querySelector("form").addEventListener("submit", () => {
   const reader = at("reader").value.toUpperCase();
-  try { localStorage.setItem(place("last"), reader); } catch (error) { /* said when the answers are loaded */ }
+  try { localStorage.setItem(place("last"), reader); } catch (error) { /* keep() says it */ }
   warn("");
-  state = load(reader);
+  state = { reader, current: 0, answers: {} };
+  try { Object.assign(state, kept(localStorage.getItem(place(reader)))); } catch (error) { /* keep() says it */ }
   show(state.current);
 });
 
