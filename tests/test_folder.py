@@ -259,7 +259,7 @@ def test_names_made_of_digits_lose_none(records: Path) -> None:
 
 def test_a_quotation_mark_that_is_not_closed(records: Path) -> None:
     edit(records, put("ward", "x" * 140_000))
-    with pytest.raises(InputError, match="line 5: field larger than field limit .*; is a quotation mark not closed"):
+    with pytest.raises(InputError, match=r"line 5: field larger than field limit .*; is a quotation mark not closed"):
         read_folder(records)
 
 

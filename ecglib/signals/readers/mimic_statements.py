@@ -31,7 +31,7 @@ SPELLING = {  # a table of phrases for every spelling would be several times as 
     "st and t wave": "st-t", "st & t wave": "st-t", "st-t wave": "st-t",
     "st and t": "st-t", "st & t": "st-t", "t wave": "t", "t waves": "t", "q waves": "q wave", "qtc": "qt",
 }  # fmt: skip
-TERRITORIES = "inferior", "anteroseptal", "anterior", "septal", "lateral", "posterior"  # as the table orders two of them
+TERRITORIES = "inferior", "anteroseptal", "anterior", "septal", "lateral", "posterior"  # in the table's order
 TOGETHER = {
     ("inferior", "lateral"): "inferolateral", ("inferior", "posterior"): "inferoposterior",
     ("anterior", "septal"): "anteroseptal", ("anteroseptal", "anterior"): "anteroseptal",

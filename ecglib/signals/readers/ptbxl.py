@@ -64,8 +64,8 @@ def read_ptbxl(root: Path | str, *, fs: int = 100, n: int | None = None, seed: i
     Raises
     ------
     InputError
-        If the table or a manifest is malformed, the table absent, an ``ecg_id`` appears twice, a patient is in two folds, or no record can
-        be read; under `strict` also for each bad record.
+        If the table or a manifest is malformed, the table absent, an ``ecg_id`` appears twice, a patient is in two
+        folds, or no record can be read; under `strict` also for each bad record.
 
     Notes
     -----
