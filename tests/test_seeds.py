@@ -59,3 +59,12 @@ def test_a_records_noise_depends_on_its_own_key_alone():
     for _ in range(2):
         first, second = together(), alone()
         assert torch.equal(first[1:2], second) and not torch.equal(first[0], first[2])
+
+
+def test_large_numbers_have_noise_of_their_own():
+    cpu, word = torch.device("cpu"), 2**32
+    keys = [(3, 5, 0), (3, 5, 1), (3, 5 + word, 0), (3, 5 + 2 * word, 0), (3, 2**53, 0)]
+    drawn = RecordNoise(keys, (8, 20), cpu)()
+    assert all(not torch.equal(drawn[i], drawn[j]) for i in range(len(keys)) for j in range(i))
+    state = int(np.random.SeedSequence((3, 5, 1)).generate_state(1, np.uint64)[0] >> 1)
+    assert torch.equal(drawn[1], torch.randn((8, 20), generator=torch.Generator().manual_seed(state)))

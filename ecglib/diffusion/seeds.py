@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+WORD = 2**32  # a larger number is given as two, or two keys could be one to NumPy
+
 
 def batch_rows(n_records: int, batch: int, seed: int, step: int, chance: np.ndarray | None = None) -> np.ndarray:
     """Return the records of a training step: int64 (batch,).
@@ -46,7 +48,7 @@ class RecordNoise:
     Parameters
     ----------
     keys : sequence of tuples of int
-        (seed, source_ecg_id, copy) of each record.
+        (seed, source_ecg_id, copy) of each record; seed and copy below 2^32.
     shape : tuple of int
         (C, L) of one record.
     device : torch.device
@@ -54,7 +56,8 @@ class RecordNoise:
 
     def __init__(self, keys: list[tuple[int, int, int]], shape: tuple[int, int], device: torch.device) -> None:
         self.shape, self.device = shape, device
-        states = [np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1 for key in keys]
+        words = [(seed, number % WORD, copy, number // WORD) for seed, number, copy in keys]
+        states = [np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1 for key in words]
         self.generators = [torch.Generator().manual_seed(int(state)) for state in states]
 
     def uniform(self) -> Tensor:
