@@ -236,7 +236,7 @@ def collect(path: Path = RESULTS) -> pd.DataFrame:
     table = table.drop_duplicates([*KEY, "metric", "key"]).sort_values([*KEY[1:], "variant"], kind="stable")
     head = "# command: make ablations; a cell that stands here is not run again: delete its rows to run it anew\n"
     with atomic_file(path) as temporary:
-        temporary.write_text(head + table.to_csv(index=False), encoding="utf-8")
+        temporary.write_text(head + table.to_csv(index=False, float_format="%.5g"), encoding="utf-8")
     return table
 
 
