@@ -283,8 +283,7 @@ def _prepare(run: Path, config: Config, signals: SignalInfo, origin: Origin | No
         raise InputError(f"{run} holds a run that is not private; choose another folder")
     kept, wanted = json.loads((run / PRIVACY).read_text(encoding="utf-8")), json.loads(plan.to_json())
     if kept != wanted:
-        names = sorted(name for name in wanted if kept.get(name) != wanted[name])
-        was = {name: kept.get(name) for name in names}
+        was = {name: kept.get(name) for name in sorted(wanted) if kept.get(name) != wanted[name]}
         raise InputError(f"{run} was begun with {was}, by which its steps are counted; give the same, or choose "
                          "another folder")  # fmt: skip
 
