@@ -82,9 +82,9 @@ def execute(notebook: Path, output: Path, parameters: dict[str, str]) -> None:
 
 
 def _quiet_kernels() -> None:
-    """Give kernels a profile of the project's own: no start-up files of the user's, no notes about TCP."""
+    """Give kernels a profile of the project's own: no start-up files of the user's, no notes about TCP or how it ends."""
     folder = work_folder() / "ipython"
-    settings = "c = get_config()\nc.IPKernelApp.log_level = 40\n"
+    settings = "c = get_config()\nc.IPKernelApp.log_level = 50\n"
     write_text(folder / "profile_default" / "ipython_kernel_config.py", settings)
     os.environ["IPYTHONDIR"] = str(folder)
 
