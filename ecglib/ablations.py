@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 GRID = ROOT / "book" / "ablations.csv"
 RESULTS = ROOT / "book" / "results" / "ablations.csv"
 BASELINE = "mel-none"
-BASELINES = {"sssd-mel-": "sssd-ecg", "sssd-4x-mel-": "sssd-4x", "sssd-16x-mel-": "sssd-16x",
+BASELINES = {"sssd-mel-": "sssd-ecg", "sssd-2x-mel-": "sssd-2x", "sssd-4x-mel-": "sssd-4x",
              "plain-mel-": "plain-none"}  # of variants whose names begin so
 ABOVE = 1.2  # times its floor: below, what is left above it is mostly luck, and no denominator
 ROW, KEY = "row.csv", ["variant", "cohort", "preset", "seed"]
