@@ -82,7 +82,7 @@ def execute(notebook: Path, output: Path, parameters: dict[str, str]) -> None:
 
 
 def _quiet_kernels() -> None:
-    """Give kernels a profile of the project's own: no start-up files of the user's, no notes about TCP or how it ends."""
+    """Give kernels a profile of the project's own: no start-up files of the user's, no notes about TCP or their end."""
     folder = work_folder() / "ipython"
     settings = "c = get_config()\nc.IPKernelApp.log_level = 50\n"
     write_text(folder / "profile_default" / "ipython_kernel_config.py", settings)

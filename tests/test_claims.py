@@ -101,6 +101,16 @@ def test_the_figure_has_a_panel_a_claim_and_a_star_where_a_value_was_published()
         published_beside({"empty": []})
 
 
+def test_one_wild_finding_leaves_room_for_the_others():
+    """Of −51 % beside +896 % (to +1437) a linear axis shows a dot on the star of −74 %."""
+    tame, wild = (Finding("a", "virtual", "x.csv", value, low, high, -74.0)
+                  for value, low, high in ((-51.0, -71.0, -34.0), (896.0, 322.0, 1437.0)))  # fmt: skip
+    alone, both = published_beside({"tame": [tame], "both": [tame, wild]}).axes
+    assert alone.get_xscale() == "linear" and both.get_xscale() == "symlog"
+    place = both.transData.transform([(-74, 0), (-51, 0), (896, 0)])[:, 0]
+    assert (place[1] - place[0]) > 0.05 * (place[2] - place[0])
+
+
 def test_marks_that_are_gone_are_an_error(tmp_path):
     (tmp_path / "README.md").write_text("no marks")
     with pytest.raises(InputError, match="has not one"):

@@ -14,10 +14,13 @@ if TYPE_CHECKING:
 
 ROW, HEAD, WIDTH = 0.36, 0.75, 9.0  # inches of a finding, of a claim's title and axis, and of the figure
 LONGEST = 60  # characters of a line
+LINEAR, FAR = 100, (-100, -50, 0, 50, 100, 300, 1000, 3000)  # where a linear axis ends, and the ticks of a longer one
 
 
 def published_beside(found: Mapping[str, Sequence[Finding]]) -> Figure:
     """Draw a panel a claim: a point with its interval for each finding, a star where a value was published.
+
+    A panel with an interval that leaves ± `LINEAR` is logarithmic beyond, so that one wild value leaves room for all.
 
     Parameters
     ----------
@@ -49,6 +52,10 @@ def published_beside(found: Mapping[str, Sequence[Finding]]) -> Figure:
             panel.set_ylim(len(findings) - 0.5, -0.5)
             panel.set_title(claim, fontsize=9, loc="left")
             panel.grid(axis="x", linewidth=0.4)
+            largest = max(np.nanmax(np.abs([one.value, one.low, one.high])) for one in findings)
+            if largest > LINEAR:
+                panel.set_xscale("symlog", linthresh=LINEAR)
+                panel.set_xticks(shown := [tick for tick in FAR if tick <= largest], shown)
     return figure
 
 
