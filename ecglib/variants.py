@@ -44,8 +44,6 @@ _EVERY_SAMPLE: dict[str, Any] = {  # eps and v need every sample: an eighth of t
     "training.validate_every": 75, "training.save_every": 75,
 }  # fmt: skip
 
-_V6: dict[str, Any] = {**_AUTHORS, "mel.weight": 0.02, "mel.estimate": "posterior", "mel.windows": (64,),
-                       "mel.n_mels": (16,)}  # fmt: skip
 _X0: dict[str, Any] = {**_AUTHORS, "mel.weight": 0.02, "mel.estimate": "x0", "mel.windows": (512, 256),
                        "mel.n_mels": (64, 128)}  # fmt: skip
 _SSSD: dict[str, Any] = {
@@ -67,7 +65,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "mel-none": {**_WEIGHTED, "mel.weight": 0.0},
     "mel-v5": {**_AUTHORS, "mel.weight": 0.2, "mel.estimate": "posterior", "mel.windows": (32, 64),
                "mel.n_mels": (10, 40)},
-    "mel-v6": _V6,
+    "mel-v6": {**_AUTHORS, "mel.weight": 0.02, "mel.estimate": "posterior", "mel.windows": (64,), "mel.n_mels": (16,)},
     "mel-x0": _X0,
     "mel-weighted": _WEIGHTED,
     "mel-differences": {**_SHORT, "mel.estimate": "differences"},
@@ -89,9 +87,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "target-v": {**_EVERY_SAMPLE, "diffusion.target": "v"},
     "target-eps": {**_EVERY_SAMPLE, "diffusion.target": "eps", "diffusion.schedule": "linear"},
     "sssd-ecg": _SSSD,
-    "sssd-mel-v6": {**_SSSD, **_V6},
     "sssd-mel-x0": {**_SSSD, **_X0},
-    "sssd-mel-weighted": {**_SSSD, **_WEIGHTED},
     "sssd-2x": {**_SSSD, **_2X},
     "sssd-2x-mel-x0": {**_SSSD, **_2X, **_X0},
     "sssd-4x": {**_SSSD, **_4X},
@@ -101,8 +97,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "plain-mel-differences": {**_PLAIN, **_SHORT, "mel.estimate": "differences"},
     "plain-mel-differences-0.5": {**_PLAIN, **_SHORT, "mel.estimate": "differences", "mel.weight": 0.5},
     "plain-mel-weighted": {**_PLAIN, **_WEIGHTED},
-    "plain-mel-v6": {**_PLAIN, **_V6},
-    "plain-mel-x0": {**_PLAIN, **_X0},
     "fault-untrained": {**_GROUPS, "conditions.learn": False},
     "fault-posterior": {**_WEIGHTED, "mel.estimate": "posterior", "mel.weighting": "none"},
 }  # fmt: skip

@@ -26,7 +26,10 @@ from ecglib.variants import variant
 FEW = 64
 BASE, WITH = "sssd-2x", "sssd-2x-mel-x0"
 SHORT = {"mel.windows": (64,), "mel.n_mels": (16,)}
-SETTINGS = {  # what each changes of SSSD-ECG with the mel loss of the same name
+SETTINGS = {  # a mel loss of the variant's name, and what is changed of it
+    "v5": ("mel-v5", {}),
+    "v6": ("mel-v6", {}),
+    "weighted": ("mel-weighted", {}),
     "x0, lambda 0.2": ("mel-x0", {"mel.weight": 0.2}),
     "x0, lambda 1": ("mel-x0", {"mel.weight": 1.0}),
     "x0, short window, lambda 0.2": ("mel-x0", {**SHORT, "mel.weight": 0.2}),
