@@ -72,6 +72,8 @@ def against_baseline(folder: Path, metric: str, key: str, published: float, name
     """By how many percent each mel loss changes a metric against the same network trained without one.
 
     Between the smallest and largest of several seeds; of one seed, within the interval over patients of the difference.
+    Left out is what cannot be compared: a baseline whose samples are noise has no beats, and no value of a metric of
+    beats.
     """
     table, found = table_of(folder, "ablations.csv"), []
     if table is None:
@@ -79,6 +81,8 @@ def against_baseline(folder: Path, metric: str, key: str, published: float, name
     for (cohort, preset), rows in table.groupby(["cohort", "preset"], sort=False):
         change, part = reductions(rows, metric, key), rows[(rows["metric"] == metric) & (rows["key"] == key)]
         for variant in [name for name in change.index if "mel-" in name or name == "default"]:
+            if np.isnan(change.loc[variant, "raw"]):
+                continue
             row = change.loc[variant]
             low, high, seeds = row["raw_low"], row["raw_high"], f"{row['seeds']:.0f} seeds"
             if row["seeds"] == 1:

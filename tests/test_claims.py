@@ -73,6 +73,17 @@ def test_privacy_is_the_papers_metric_against_the_same_baseline(tmp_path):
     assert found["here"] == "MIR F1, default: +2 % (-2 … +6)" and found["on"].startswith("virtual, quick, 1 seed")
 
 
+def test_what_has_no_baseline_to_be_compared_with_is_no_finding(tmp_path):
+    """Samples that are noise have no beats, so that a metric of beats has no value there, and no difference from it."""
+    rows = pd.DataFrame([("default", 0.51, 0.01), ("sssd-mel-x0", 0.53, np.nan)],
+                        columns=["variant", "value", "difference"])  # fmt: skip
+    rows.assign(seed=0, cohort="virtual", preset="quick", metric="mir", key="f1 beats", floor=np.nan,
+                difference_low=-0.01, difference_high=0.03).to_csv(tmp_path / "ablations.csv", index=False)  # fmt: skip
+    found = published_and_here(tmp_path)
+    found = found[found["claim"] == "privacy metrics against the baseline"]
+    assert found["here"].tolist() == ["MIR F1, default: +2 % (-2 … +6)"]
+
+
 def test_demographics_are_paired_by_seed(tmp_path):
     rows = pd.DataFrame([("labels", 0, -4.0), ("labels", 1, -2.0), ("labels-age-sex", 0, -3.5),
                          ("labels-age-sex", 2, 9.0)],
