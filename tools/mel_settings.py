@@ -34,6 +34,8 @@ SETTINGS = {  # a mel loss of the variant's name, and what is changed of it
     "x0, lambda 1": ("mel-x0", {"mel.weight": 1.0}),
     "x0, short window, lambda 0.2": ("mel-x0", {**SHORT, "mel.weight": 0.2}),
     "weighted, lambda 0.2": ("mel-weighted", {"mel.weight": 0.2}),
+    "differences": ("mel-x0", {"mel.estimate": "differences"}),
+    "differences, weighted, lambda 0.2": ("mel-weighted", {"mel.estimate": "differences", "mel.weight": 0.2}),
 }
 METRICS = (fidelity.ilce, fidelity.ilce_distributional, fidelity.log_spectral_distance)
 
