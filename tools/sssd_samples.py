@@ -15,7 +15,7 @@ from ecglib.runs import atomic_file, commit
 from ecglib.signals import LEADS_12, Cohort
 from ecglib.study import Study
 
-CELLS = ("sssd-ecg", "sssd-mel-x0", "sssd-2x", "sssd-2x-mel-x0")
+CELLS = ("sssd-ecg", "sssd-mel-x0", "sssd-2x", "sssd-2x-mel-x0", "sssd-4x", "sssd-4x-mel-x0")
 LEADS, SECONDS = ("II", "V2"), 4
 
 
