@@ -60,7 +60,7 @@ def main(out: Path) -> None:
                 rows += [compared(cell, real, training, name) for name in PARTS]
     with atomic_file(out) as temporary:
         head = f"# command: python tools/correlation_bands.py {out}\n"
-        temporary.write_text(head + pd.DataFrame(rows).to_csv(index=False, float_format="%.4g"), encoding="utf-8")
+        temporary.write_text(head + pd.DataFrame(rows).to_csv(index=False, float_format="%.5g"), encoding="utf-8")
 
 
 if __name__ == "__main__":
