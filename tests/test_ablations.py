@@ -2,10 +2,12 @@
 
 import runpy
 import subprocess
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
+from cohorts import random_cohort
 
 from ecglib import ablations
 from ecglib.ablations import BASELINE, KEY, Cell, collect, grid, named, pending, reductions, results, summary
@@ -194,3 +196,14 @@ def test_real_records_are_one_cohort_split_by_patient(shared):
     assert ludb.sum() == 200 and all((part.table["patient_id"].str.startswith("challenge")).any() for part in parts)
     left_out = sum(len(each) for each in cohort.notes["left_out"]["challenge-2021"].values())
     assert len(cohort) + left_out == 262 and np.isfinite(cohort.x[:]).all()
+
+
+def test_beats_and_wander_are_told_apart_at_half_a_hertz():
+    part = runpy.run_path(str(ROOT / "tools" / "correlation_bands.py"))["part"]
+    cohort, time = random_cohort(3, n_times=1000), np.arange(1000) / 100
+    wander, beats = (np.sin(2 * np.pi * hertz * time) for hertz in (0.2, 2.0))
+    cohort = replace(cohort, x=np.broadcast_to((wander + beats).astype(np.float32), cohort.x.shape).copy())
+    middle = slice(200, -200)  # away from the ends, which no filter knows how to go on from
+    for kind, kept in ((None, wander + beats), ("lowpass", wander), ("highpass", beats)):
+        found = part(cohort, kind).x[:, :, middle]
+        assert np.abs(found - kept[middle]).max() < 0.05, kind
